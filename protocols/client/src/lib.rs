@@ -1,0 +1,1 @@
+//! Anyone to a peer: get, put, delete, status

@@ -1,0 +1,1 @@
+//! Who is in the ring: signed member records, view merge, heartbeats

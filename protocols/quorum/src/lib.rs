@@ -1,0 +1,1 @@
+//! Coordinator to replica: read, write, digest, and the quorum tally

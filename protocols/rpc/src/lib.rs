@@ -1,0 +1,1 @@
+//! Pipelined request/response over one long-lived libp2p substream per peer

@@ -1,0 +1,1 @@
+//! Comparing and moving whole partitions between peers

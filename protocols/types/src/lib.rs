@@ -1,0 +1,1 @@
+//! The alphabet of henge: positions, records, contexts, limits and frames

@@ -1,0 +1,2 @@
+//! henge
+fn main() {}
