@@ -1,1 +1,3 @@
-//! henge
+//! henge: a peer-to-peer key-value store with Dynamo's semantics, carried by libp2p.
+
+pub mod store;

@@ -1,0 +1,1 @@
+//! A store in memory: the model of the contract.
