@@ -8,9 +8,7 @@
 //! operation, atomic per key: two merges never race.
 
 use bytes::Bytes;
-use henge_types::{
-    ActorId, Applied, DecodeError, Key, Partition, PartitionCount, Record, Write, WriteError,
-};
+use henge_types::{ActorId, Applied, DecodeError, Key, Partition, PartitionCount, Record, Write, WriteError};
 use thiserror::Error;
 
 pub mod memory;
@@ -155,13 +153,17 @@ pub enum StoreResult {
 #[non_exhaustive]
 pub enum StoreError {
     /// Another process has the directory.
-    #[error("the data directory {path} is in use by another process: stop it first, or use another directory")]
+    #[error(
+        "the data directory {path} is in use by another process: stop it first, or use another directory"
+    )]
     InUse {
         /// The directory.
         path: String,
     },
     /// The directory was written by a newer henge.
-    #[error("the data directory {path} has format {found}, this henge reads up to {newest}: use the newer henge")]
+    #[error(
+        "the data directory {path} has format {found}, this henge reads up to {newest}: use the newer henge"
+    )]
     NewerFormat {
         /// The directory.
         path: String,
@@ -193,7 +195,9 @@ pub enum StoreError {
         reason: String,
     },
     /// A flush failed: what is on disk is unknown, so nothing is acknowledged any more.
-    #[error("the store cannot be written since a flush failed ({reason}): restart the peer once the disk is well")]
+    #[error(
+        "the store cannot be written since a flush failed ({reason}): restart the peer once the disk is well"
+    )]
     Poisoned {
         /// What the flush said.
         reason: String,

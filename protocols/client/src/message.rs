@@ -244,7 +244,7 @@ impl From<ContextError> for Failure {
             ContextError::OtherKey => BadContext::OtherKey,
             ContextError::Forged => BadContext::Forged,
             // `ContextError` may grow; whatever it is, the token cannot be used.
-            _ => BadContext::Malformed,
+            ContextError::Malformed | ContextError::Version { .. } | _ => BadContext::Malformed,
         })
     }
 }
