@@ -77,7 +77,7 @@ fn the_largest_map_is_small_on_the_wire() {
 
 #[test]
 fn what_is_no_map_is_refused() {
-    let no_maps: [&[u8]; 11] = [
+    let no_maps: [&[u8]; 12] = [
         &[],
         &[0, 0, 0, 0],
         &[0, 0, 0, 0, 4],
@@ -88,6 +88,7 @@ fn what_is_no_map_is_refused() {
         &[1, 0, 0, 0, 4, 0b1100_0000],
         &[1, 0, 0, 0, 4],
         &[1, 0, 0, 0, 8, 0],
+        &[1, 0, 0, 0, 4, 0, 0],
         &[2, 0, 0, 0, 4, 0],
     ];
     for bytes in no_maps {
