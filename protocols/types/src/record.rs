@@ -349,7 +349,6 @@ impl Record {
                 self.operations.insert(at, *operation);
                 self.operations.truncate(OPERATIONS_MAX);
             }
-            at += 1;
         }
     }
 }
