@@ -35,6 +35,7 @@ pub enum Target {
 struct Dial {
     next: Duration,
     pause: Duration,
+    failed: bool,
 }
 
 impl Links {
@@ -42,6 +43,14 @@ impl Links {
     #[must_use]
     pub fn is_connected(&self, peer: &PeerId) -> bool {
         self.connected.contains(peer)
+    }
+
+    /// Whether each of `peers` is connected, or a dial to it has failed.
+    pub fn were_tried<'a>(&self, mut peers: impl Iterator<Item = &'a PeerId>) -> bool {
+        peers.all(|peer| {
+            let failed = |d: &Dial| d.failed;
+            self.is_connected(peer) || self.dials.get(&Target::Member(*peer)).is_some_and(failed)
+        })
     }
 
     /// The peers with an open connection: members, clients and strangers.
@@ -65,6 +74,7 @@ impl Links {
     pub fn on_dial_failed(&mut self, target: &Target, now: Duration) {
         if let Some(dial) = self.dials.get_mut(target) {
             dial.next = now + dial.pause;
+            dial.failed = true;
         }
     }
 
@@ -92,7 +102,7 @@ impl Links {
             if matches!(&target, Target::Member(peer) if self.connected.contains(peer)) {
                 continue;
             }
-            let dial = self.dials.entry(target.clone()).or_insert(Dial { next: now, pause: BACKOFF_MIN });
+            let dial = self.dials.entry(target.clone()).or_insert(Dial { next: now, pause: BACKOFF_MIN, failed: false });
             if dial.next <= now {
                 dial.next = now + DIAL_TIMEOUT;
                 dial.pause = (dial.pause * 2).min(BACKOFF_MAX);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use henge_client::{Failure, Hop, Response};
 use henge_quorum as quorum;
-use henge_types::{Applied, Custody, Key, PeerId, Record, Voters, Write, WriteError};
+use henge_types::{Applied, Custody, Key, Partition, PeerId, Record, Voters, VotersDigest, Write, WriteError};
 
 use super::io::{Request, RequestFailure};
 use super::next::{AfterRequest, AfterStore, AfterSync, Attempt, OpId, Timer};
@@ -49,6 +49,13 @@ impl Core {
             others.insert(0, self.me);
         }
         others
+    }
+
+    /// What a read attempt of this peer's own goes by, while it reads.
+    pub(super) fn reading(&self, attempt: Attempt) -> Option<(VotersDigest, Partition, Key)> {
+        let operation = self.operations.get(&attempt.op).filter(|o| o.attempt == attempt.number)?;
+        let Stage::Reading { voters, .. } = &operation.stage else { return None };
+        Some((voters.digest(), operation.partition, operation.key.clone()))
     }
 
     fn ask(&mut self, attempt: Attempt, key: &Key, voters: &Voters, asks: Vec<Ask>) {

@@ -109,7 +109,7 @@ impl Core {
                 })
             }
         };
-        self.membership.on_response(peer, token, result, self.now);
+        self.membership.on_response(token, result, self.now);
     }
 
     pub(super) fn on_dial_failed(&mut self, peer: Option<PeerId>, address: Option<Multiaddr>, reason: String) {

@@ -20,7 +20,7 @@ impl Core {
             let owned = placement.map_or(0, |p| p.owned(peer));
             let (full, part) = (custody.count(Custody::Full), custody.count(Custody::Part));
             let all = placement
-                .is_some_and(|p| p.partitions_of(peer).all(|one| custody.get(one) == Custody::Full));
+                .is_some_and(|p| p.owned_partitions(peer).all(|one| custody.get(one) == Custody::Full));
             Member {
                 peer: *peer,
                 incarnation: record.incarnation,
