@@ -51,7 +51,9 @@ pub enum ConfigError {
         given: ClusterName,
     },
     /// The data is of a member of a ring with other parameters.
-    #[error("the data directory belongs to a member of a ring with {saved}, not {given}: they are fixed when a ring is born")]
+    #[error(
+        "the data directory belongs to a member of a ring with {saved}, not {given}: they are fixed when a ring is born"
+    )]
     OtherParams {
         /// The parameters saved.
         saved: ClusterParams,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use henge_membership::View;
-use henge_types::{ClusterParams, Custody, Partition, PeerId, RingId, Voter, Voters};
+use henge_types::{ClusterParams, Custody, MemberState, Partition, PeerId, RingId, Voter, Voters};
 
 use crate::placement::{Placed, Placement};
 
@@ -44,7 +44,9 @@ impl Ownership {
             return;
         }
         let placed: Vec<Placed> = view
-            .active()
+            .iter()
+            .map(|(_, m)| m.record())
+            .filter(|r| r.state == MemberState::Active)
             .map(|r| Placed { peer: r.peer, weight: r.weight, zone: r.zone.clone() })
             .collect();
         self.placement = Placement::compute(&placed, &self.params);
@@ -83,7 +85,7 @@ impl Ownership {
         };
         voters.extend(self.placement.owners(partition).filter_map(|peer| voter(&peer, true)));
         let owners = voters.len();
-        for peer in view.peers() {
+        for (peer, _) in view.iter() {
             if !voters.iter().take(owners).any(|v| v.peer == *peer) {
                 voters.extend(voter(peer, false));
             }
