@@ -381,6 +381,6 @@ fn refusal(error: WriteError) -> Failure {
         WriteError::ClockFull { entries } => Failure::ClockFull { entries: entries as u64 },
         WriteError::TooLarge { bytes } => Failure::RecordTooLarge { bytes: bytes as u64 },
         // What else a store may refuse is its own affair.
-        _ => Failure::Store { reason: error.to_string() },
+        WriteError::RolledBack | _ => Failure::Store { reason: error.to_string() },
     }
 }

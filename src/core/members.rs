@@ -104,9 +104,10 @@ impl Core {
                 if self.member.is_none() {
                     self.event(Event::JoinFailed { peer, failure: failure.clone() });
                 }
-                Err(match failure {
-                    RequestFailure::Unsupported => henge_membership::Failure::Unsupported,
-                    _ => henge_membership::Failure::Lost,
+                Err(if failure == RequestFailure::Unsupported {
+                    henge_membership::Failure::Unsupported
+                } else {
+                    henge_membership::Failure::Lost
                 })
             }
         };
