@@ -157,6 +157,7 @@ impl Core {
             writes: BTreeSet::new(),
             unsynced: std::collections::VecDeque::new(),
             timers: BTreeSet::new(),
+            alarms: std::collections::BTreeMap::new(),
             outputs: std::collections::VecDeque::new(),
             ids: Ids::default(),
             stats: Stats::default(),

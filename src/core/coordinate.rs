@@ -32,8 +32,10 @@ impl Core {
         operation.stage = Stage::Reading { get, voters: Arc::clone(&voters) };
         let attempt = Attempt { op, number: operation.attempt };
         let key = operation.key.clone();
+        let hedge = self.now.monotonic + HEDGE_AFTER;
+        operation.hedge = Some((hedge, attempt.number));
+        self.timers.insert((hedge, Timer::Hedge(op, attempt.number)));
         self.operations.insert(op, operation);
-        self.timers.insert((self.now.monotonic + HEDGE_AFTER, Timer::Hedge(op, attempt.number)));
         self.ask(attempt, &key, &voters, asks);
         self.advance_read(op);
     }
