@@ -1,1 +1,4 @@
 //! henge
+
+pub mod placement;
+mod ring;
