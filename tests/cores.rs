@@ -280,13 +280,12 @@ impl World {
 
     fn get(&mut self, at: usize, key: &str) -> (Vec<String>, Context) {
         let key = Key::new(key.to_owned()).unwrap();
-        match self.ask(at, Request::Get(Get { key, quorum: None, strict: true, timeout_ms: 1_000 })) {
-            Response::Found { context, siblings } => {
-                (siblings.iter().map(|s| String::from_utf8(s.value.to_vec()).unwrap()).collect(), context)
-            }
-            Response::NotFound { context } => (Vec::new(), context),
-            response => panic!("{response:?}"),
+        let response = self.ask(at, Request::Get(Get { key, quorum: None, strict: true, timeout_ms: 1_000 }));
+        if let Response::NotFound { context } = response {
+            return (Vec::new(), context);
         }
+        let Response::Found { context, siblings } = response else { panic!("{response:?}") };
+        (siblings.iter().map(|s| String::from_utf8(s.value.to_vec()).unwrap()).collect(), context)
     }
 
     fn all_ready(&self) -> bool {
@@ -309,10 +308,8 @@ fn three() -> World {
 }
 
 fn written(response: &Response) -> Context {
-    match response {
-        Response::Written { context, .. } => context.clone(),
-        response => panic!("{response:?}"),
-    }
+    let Response::Written { context, .. } = response else { panic!("{response:?}") };
+    context.clone()
 }
 
 #[test]
