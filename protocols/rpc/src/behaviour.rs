@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{PeerAddresses, ToSwarm};
@@ -18,6 +18,7 @@ use serde::Serialize;
 use void::Void;
 
 use crate::body::{self, Unencodable};
+use crate::clock;
 use crate::config::Config;
 use crate::event::{Counters, Event, Pending, RequestId};
 use crate::frame::{Failure, Kind};
@@ -103,10 +104,12 @@ where
         let limit = self.config.max_frame_bytes();
         clear_scratch(&mut self.scratch);
         // Not straight into the queue: that is locked, and `Serialize` is foreign code.
-        body::encode(&mut self.scratch, Kind::Request, id.number, request, limit).map_err(|error| match error {
-            Unencodable::TooLarge { bytes } => OutboundFailure::TooLarge { bytes, limit },
-            Unencodable::Unserialisable => OutboundFailure::Unserialisable,
-        })?;
+        body::encode(&mut self.scratch, Kind::Request, id.number, request, limit).map_err(
+            |error| match error {
+                Unencodable::TooLarge { bytes } => OutboundFailure::TooLarge { bytes, limit },
+                Unencodable::Unserialisable => OutboundFailure::Unserialisable,
+            },
+        )?;
         let Some(peer) = self.peers.in_slot(id.slot) else { return Err(OutboundFailure::NotConnected) };
         let connected = {
             let mut state = peer.link.lock();
@@ -122,7 +125,7 @@ where
             state.enqueue(id.number, &self.scratch);
             connected
         };
-        let now = Instant::now();
+        let now = clock::now();
         // A time-out too long to be represented is as good as a year.
         let deadline = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(365 * 86_400));
         peer.pending.insert(id.number, deadline);
@@ -155,7 +158,9 @@ where
                 channel.fail(Failure::ResponseTooLarge { bytes: bytes as u64, limit: limit as u64 }),
                 Some(InboundFailure::ResponseTooLarge { bytes, limit }),
             ),
-            Err(Unencodable::Unserialisable) => (channel.fail(Failure::Refused), Some(InboundFailure::Unserialisable)),
+            Err(Unencodable::Unserialisable) => {
+                (channel.fail(Failure::Refused), Some(InboundFailure::Unserialisable))
+            }
         };
         let error = match delivery {
             Delivery::Closed => return Err(response),

@@ -24,7 +24,13 @@ pub struct ResponseChannel {
 }
 
 impl ResponseChannel {
-    pub(crate) fn new(link: Arc<Link>, connection: ConnectionId, epoch: u64, id: u64, request_bytes: usize) -> Self {
+    pub(crate) fn new(
+        link: Arc<Link>,
+        connection: ConnectionId,
+        epoch: u64,
+        id: u64,
+        request_bytes: usize,
+    ) -> Self {
         Self { link, connection, epoch, id, request_bytes, answered: false }
     }
 

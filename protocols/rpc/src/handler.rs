@@ -17,7 +17,8 @@ use std::task::{Context, Poll};
 
 use libp2p::StreamProtocol;
 use libp2p::swarm::handler::{
-    ConnectionEvent, ConnectionHandlerEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+    ConnectionEvent, ConnectionHandlerEvent, DialUpgradeError, FullyNegotiatedInbound,
+    FullyNegotiatedOutbound,
 };
 use libp2p::swarm::{ConnectionHandler, ConnectionId, StreamUpgradeError, SubstreamProtocol};
 use serde::de::DeserializeOwned;
@@ -138,13 +139,19 @@ where
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Upgrade, Upgrade>) {
         match event {
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: mut stream, info: () }) => {
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: mut stream,
+                info: (),
+            }) => {
                 if self.link.config().keep_alive() == KeepAlive::WhileBusy {
                     stream.ignore_for_keep_alive();
                 }
                 self.outbound.open(stream, self.link.config().max_frame_bytes());
             }
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: mut stream, info: () }) => {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol: mut stream,
+                info: (),
+            }) => {
                 if self.link.config().keep_alive() == KeepAlive::WhileBusy {
                     stream.ignore_for_keep_alive();
                 }

@@ -3,6 +3,7 @@
 mod behaviour;
 mod body;
 mod channel;
+mod clock;
 mod config;
 mod error;
 mod event;

@@ -94,7 +94,9 @@ pub(crate) enum Delivery {
     /// The requester is gone.
     Closed,
     /// So many bytes wait to be read that a short failure went out instead.
-    Overloaded { waiting: usize },
+    Overloaded {
+        waiting: usize,
+    },
 }
 
 impl Link {

@@ -85,7 +85,9 @@ impl Queue {
         self.live_bytes -= frame.bytes;
         if self.live == 0 {
             self.reset();
-        } else if self.bytes.len() > 2 * self.live_bytes + KEPT_BYTES || self.frames.len() > 2 * self.live + 1024 {
+        } else if self.bytes.len() > 2 * self.live_bytes + KEPT_BYTES
+            || self.frames.len() > 2 * self.live + 1024
+        {
             self.squeeze();
         }
         true

@@ -1,5 +1,10 @@
 //! Requests and responses between two peers that keep to the protocol.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -34,8 +39,12 @@ async fn both_sides_ask_on_one_connection() {
             Side::Second(SwarmEvent::Behaviour(Event::Request { channel, request, .. })) => {
                 second.behaviour_mut().send_response(channel, told(request.number)).unwrap();
             }
-            Side::First(SwarmEvent::Behaviour(Event::Response { response, .. })) => first_has = Some(response),
-            Side::Second(SwarmEvent::Behaviour(Event::Response { response, .. })) => second_has = Some(response),
+            Side::First(SwarmEvent::Behaviour(Event::Response { response, .. })) => {
+                first_has = Some(response)
+            }
+            Side::Second(SwarmEvent::Behaviour(Event::Response { response, .. })) => {
+                second_has = Some(response)
+            }
             _ => {}
         }
         (first_has.is_some() && second_has.is_some()).then_some(())
@@ -55,7 +64,9 @@ async fn thousands_of_answers_out_of_order_find_their_requests() {
     let mut answered = HashMap::new();
     until(&mut first, &mut second, |_, second, side| {
         match side {
-            Side::First(event) => answered.extend(outcome(event).map(|(id, result)| (id, result.unwrap().number))),
+            Side::First(event) => {
+                answered.extend(outcome(event).map(|(id, result)| (id, result.unwrap().number)))
+            }
             Side::Second(SwarmEvent::Behaviour(Event::Request { channel, request, .. })) => {
                 held.push((channel, request));
                 // The window of both sides is 1,024: this many are there at once.
@@ -128,7 +139,8 @@ async fn a_request_to_a_peer_without_address_fails_at_once() {
 
 #[tokio::test]
 async fn without_leave_to_dial_a_request_fails_as_not_connected() {
-    let (mut first, mut second) = (swarm(Config::default().with_dial_on_request(false)), swarm(Config::default()));
+    let (mut first, mut second) =
+        (swarm(Config::default().with_dial_on_request(false)), swarm(Config::default()));
     let (address, _) = second.listen().await;
     let peer = id_of(&second);
     first.add_peer_address(peer, address);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use futures_timer::Delay;
 
-use crate::RequestId;
+use crate::{RequestId, clock};
 
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
@@ -46,7 +46,7 @@ impl Deadlines {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            let now = Instant::now();
+            let now = clock::now();
             if first <= now {
                 self.set.pop_first();
                 return Poll::Ready(id);

@@ -101,7 +101,8 @@ impl Inbound {
                     let id = frame.id;
                     match body::decode(frame.body) {
                         Some(request) => {
-                            let channel = ResponseChannel::new(link.clone(), connection, self.epoch, id, bytes);
+                            let channel =
+                                ResponseChannel::new(link.clone(), connection, self.epoch, id, bytes);
                             batch.requests.push((channel, request));
                             batch.bytes += bytes;
                         }

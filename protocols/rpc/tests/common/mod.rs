@@ -1,6 +1,11 @@
 //! Two swarms, a message type, and waiting with a deadline.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses its part of this module")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking"
+)]
 
 use std::time::Duration;
 
@@ -66,7 +71,11 @@ pub enum Side<A, B> {
 pub async fn until<A, B, T>(
     first: &mut Swarm<A>,
     second: &mut Swarm<B>,
-    mut pick: impl FnMut(&mut Swarm<A>, &mut Swarm<B>, Side<SwarmEvent<A::ToSwarm>, SwarmEvent<B::ToSwarm>>) -> Option<T>,
+    mut pick: impl FnMut(
+        &mut Swarm<A>,
+        &mut Swarm<B>,
+        Side<SwarmEvent<A::ToSwarm>, SwarmEvent<B::ToSwarm>>,
+    ) -> Option<T>,
 ) -> T
 where
     A: NetworkBehaviour,
@@ -117,7 +126,11 @@ pub async fn outcomes(first: &mut Swarm<Rpc>, second: &mut Swarm<Rpc>, count: us
 }
 
 /// Runs both swarms for a while in which nothing is expected to happen, and gives what did.
-pub async fn quiet(first: &mut Swarm<Rpc>, second: &mut Swarm<Rpc>, time: Duration) -> Vec<Side<RpcEvent, RpcEvent>> {
+pub async fn quiet(
+    first: &mut Swarm<Rpc>,
+    second: &mut Swarm<Rpc>,
+    time: Duration,
+) -> Vec<Side<RpcEvent, RpcEvent>> {
     use futures::StreamExt as _;
     let mut seen = Vec::new();
     let _ = tokio::time::timeout(time, async {
