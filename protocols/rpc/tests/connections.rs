@@ -124,7 +124,7 @@ async fn the_death_of_an_unused_connection_changes_nothing() {
     let Scene { mut first, mut second, ids, connection, channel, .. } = scene(Config::default(), 2).await;
     // The other one: closing it must not disturb the request that is held.
     let mut others = Vec::new();
-    for id in 0..200 {
+    for id in 0..10_000 {
         let id = ConnectionId::new_unchecked(id);
         if id != connection && second.close_connection(id) {
             others.push(id);
@@ -255,6 +255,17 @@ async fn impatient_pair(keep_alive: KeepAlive) -> (Swarm<Rpc>, Swarm<Rpc>) {
     let peer = id_of(&second);
     first.add_peer_address(peer, address);
     (first, second)
+}
+
+#[tokio::test]
+async fn the_address_of_a_connection_that_this_peer_dialed_is_remembered() {
+    let (mut first, mut second) = connected(Config::default(), Config::default()).await;
+    let peer = id_of(&second);
+    first.disconnect_peer_id(peer).unwrap();
+    until(&mut first, &mut second, |first, _, _| (!first.behaviour().is_connected(&peer)).then_some(()))
+        .await;
+    let id = first.behaviour_mut().send_request(&peer, ask(0));
+    assert_eq!(outcomes(&mut first, &mut second, 1).await, [(id, Ok(told(0)))]);
 }
 
 #[tokio::test]
