@@ -70,7 +70,8 @@ pub enum Action {
         peer: PeerId,
     },
     /// `peer` will not have this peer, or this peer not it. Where [`Refusal::is_final`], it is not asked to
-    /// join again, and a newcomer that has nobody else to ask should stop and show why.
+    /// join again, and a newcomer that has nobody else to ask should stop and show why. Otherwise it is asked
+    /// again every [`RETRY`](crate::limits::RETRY), and refuses again.
     Refused {
         /// Who was asked.
         peer: PeerId,
