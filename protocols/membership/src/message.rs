@@ -130,7 +130,7 @@ pub enum Refusal {
     },
     /// Protocols carry the name of their cluster, so peers of two clusters understand nothing of each other.
     #[error(
-        "that peer does not speak for a cluster named {cluster:?}: it has another cluster name, or is no henge \
+        "that peer does not speak for a cluster named \"{cluster}\": it has another cluster name, or is no henge \
          peer; give both the same cluster name"
     )]
     OtherCluster {

@@ -141,3 +141,20 @@ pub fn sends(actions: &[Action]) -> Vec<(PeerId, &Request)> {
         })
         .collect()
 }
+
+/// A peer id that nobody has a key for, but that [`Cheap`] signatures fit.
+pub fn made_up(n: u32) -> PeerId {
+    let mut bytes = vec![0x00, 36];
+    bytes.extend([8, 1, 18, 32]);
+    bytes.extend([0; 28]);
+    bytes.extend(n.to_be_bytes());
+    PeerId::from_bytes(&bytes).unwrap()
+}
+
+/// Fires the next timer; the moment at which it was due.
+pub fn tick(state: &mut State) -> Now {
+    let due = state.poll_timeout().unwrap();
+    let now = Now { monotonic: due, unix_ms: 1_000_000 + u64::try_from(due.as_millis()).unwrap() };
+    state.handle_timeout(now);
+    now
+}
