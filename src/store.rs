@@ -8,12 +8,15 @@
 //! operation, atomic per key: two merges never race.
 
 use bytes::Bytes;
-use henge_types::{
-    ActorId, Applied, DecodeError, Key, Partition, PartitionCount, Record, Write, WriteError,
-};
+use henge_types::{ActorId, Applied, DecodeError, Key, Partition, PartitionCount, Record, Write, WriteError};
 use thiserror::Error;
 
+mod change;
+pub mod fjall;
 pub mod memory;
+pub mod worker;
+
+pub use change::MERGED_MAX_BYTES;
 
 /// Numbers the operations that the core gave to its store, in order. Writes are executed in
 /// that order; reads may overtake writes that are not acknowledged yet.
@@ -155,13 +158,17 @@ pub enum StoreResult {
 #[non_exhaustive]
 pub enum StoreError {
     /// Another process has the directory.
-    #[error("the data directory {path} is in use by another process: stop it first, or use another directory")]
+    #[error(
+        "the data directory {path} is in use by another process: stop it first, or use another directory"
+    )]
     InUse {
         /// The directory.
         path: String,
     },
     /// The directory was written by a newer henge.
-    #[error("the data directory {path} has format {found}, this henge reads up to {newest}: use the newer henge")]
+    #[error(
+        "the data directory {path} has format {found}, this henge reads up to {newest}: use the newer henge"
+    )]
     NewerFormat {
         /// The directory.
         path: String,
@@ -193,7 +200,9 @@ pub enum StoreError {
         reason: String,
     },
     /// A flush failed: what is on disk is unknown, so nothing is acknowledged any more.
-    #[error("the store cannot be written since a flush failed ({reason}): restart the peer once the disk is well")]
+    #[error(
+        "the store cannot be written since a flush failed ({reason}): restart the peer once the disk is well"
+    )]
     Poisoned {
         /// What the flush said.
         reason: String,
@@ -213,7 +222,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`].
     fn meta(&self, key: MetaKey) -> Result<Option<Bytes>, StoreError>;
 
-    /// Answers a question. Only sees writes whose [`Store::write`] has returned.
+    /// Answers a question. Sees all writes whose [`Store::write`] has returned, and may see those
+    /// of one that is under way.
     fn read(&self, op: &ReadOp) -> StoreResult;
 
     /// Executes `ops` in order, as one atomic batch: after a crash all or none of it is there.

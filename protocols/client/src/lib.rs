@@ -1,1 +1,32 @@
-//! Anyone to a peer: get, put, delete, status
+//! Anyone to a peer: get, put, delete, status, locate.
+//!
+//! A client is no member of the ring and needs nothing but a multiaddr. The same messages are what
+//! a peer forwards to a replica when it is none itself, and what an embedding program gives to
+//! its own peer.
+//!
+//! | request | answers |
+//! |---|---|
+//! | [`Request::Put`], [`Request::Delete`] | [`Response::Written`], [`Response::NotFound`] (a delete of nothing), [`Response::Failed`] |
+//! | [`Request::Get`] | [`Response::Found`], [`Response::NotFound`], [`Response::Failed`] |
+//! | [`Request::Status`] | [`Response::Status`] |
+//! | [`Request::Locate`] | [`Response::Located`] |
+//!
+//! Limits: `henge_types::limits` for keys and values; [`FRAME_MAX_BYTES`] for a frame.
+
+pub mod message;
+pub mod status;
+
+pub use message::{BadContext, Failure, Get, Hop, Request, Response, Supersede, Value, WriteOptions};
+pub use status::{Located, LocatedVoter, Member, MemberPhase, Status};
+
+/// The name of the protocol, between the cluster's name and the version.
+pub const PROTOCOL: &str = "client/1";
+
+/// Largest frame: a record with all its siblings, and its context.
+pub const FRAME_MAX_BYTES: usize = 2 * henge_types::limits::RECORD_MAX_BYTES + (1 << 20);
+
+/// How long a request may take where it does not say.
+pub const TIMEOUT_DEFAULT_MS: u32 = 5_000;
+
+/// The longest that a request may ask for.
+pub const TIMEOUT_MAX_MS: u32 = 60_000;

@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::limits::REASON_MAX_BYTES;
+
 /// Why bytes are not the value that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -52,9 +54,9 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, DecodeError> 
 /// [`DecodeError::Malformed`] or [`DecodeError::Trailing`].
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let mut reader = cbor4ii::core::utils::SliceReader::new(bytes);
-    let value = T::deserialize(&mut cbor4ii::serde::Deserializer::new(&mut reader))
-        .map_err(|e| DecodeError::Malformed { reason: e.to_string() })?;
-    let left = cbor4ii::core::dec::Read::fill(&mut reader, 1).map_or(0, |rest| rest.as_ref().len());
+    let value =
+        T::deserialize(&mut cbor4ii::serde::Deserializer::new(&mut reader)).map_err(|e| malformed(&e))?;
+    let left = cbor4ii::core::dec::Read::fill(&mut reader, usize::MAX).map_or(0, |rest| rest.as_ref().len());
     if left > 0 {
         return Err(DecodeError::Trailing { bytes: left });
     }
@@ -100,8 +102,14 @@ pub trait Stored: Serialize + DeserializeOwned {
 
 fn encode_onto<T: Serialize + ?Sized>(value: &T, buffer: Vec<u8>) -> Result<Vec<u8>, DecodeError> {
     let mut writer = cbor4ii::core::utils::BufWriter::new(buffer);
-    value
-        .serialize(&mut cbor4ii::serde::Serializer::new(&mut writer))
-        .map_err(|e| DecodeError::Malformed { reason: e.to_string() })?;
+    value.serialize(&mut cbor4ii::serde::Serializer::new(&mut writer)).map_err(|e| malformed(&e))?;
     Ok(writer.into_inner())
+}
+
+// A reason may quote what a remote sent: it is cut before it reaches a log.
+fn malformed(error: &dyn std::fmt::Display) -> DecodeError {
+    let mut reason = error.to_string();
+    let cut = (0..=REASON_MAX_BYTES).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0);
+    reason.truncate(cut);
+    DecodeError::Malformed { reason }
 }

@@ -118,7 +118,11 @@ impl FromStr for Context {
     type Err = ContextError;
 
     fn from_str(token: &str) -> Result<Self, ContextError> {
-        let bytes = URL_SAFE_NO_PAD.decode(token.trim()).map_err(|_| ContextError::Malformed)?;
+        let token = token.trim();
+        if token.len() > CONTEXT_MAX_BYTES.div_ceil(3) * 4 {
+            return Err(ContextError::Malformed);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| ContextError::Malformed)?;
         if bytes.len() <= SEAL_BYTES || bytes.len() > CONTEXT_MAX_BYTES {
             return Err(ContextError::Malformed);
         }

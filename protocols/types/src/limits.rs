@@ -30,6 +30,8 @@ pub const ADDRESSES_MAX: usize = 16;
 pub const ADDRESS_MAX_BYTES: usize = 256;
 /// Largest encoded member record, in bytes.
 pub const MEMBER_RECORD_MAX_BYTES: usize = 8 << 10;
+/// Longest signature of a member record, in bytes (Ed25519 needs 64).
+pub const SIGNATURE_MAX_BYTES: usize = 128;
 /// Members that one view holds. Records of further peers are refused and counted.
 pub const MEMBERS_MAX: usize = 4096;
 /// Largest weight of a peer. One unit is 256 tokens (`ClusterParams::tokens_per_weight`).
@@ -38,5 +40,7 @@ pub const WEIGHT_MAX: u16 = 64;
 pub const PARTITIONS_MAX: u32 = 1 << 16;
 /// Most copies of each record that a cluster may ask for.
 pub const REPLICAS_MAX: u8 = 16;
+/// Longest reason in a decoding error, in bytes: it may quote what a remote sent.
+pub const REASON_MAX_BYTES: usize = 256;
 /// Longest context token, in bytes before base64: a full clock, its seal and framing.
 pub const CONTEXT_MAX_BYTES: usize = CLOCK_MAX * 32 + 256;

@@ -12,7 +12,10 @@ use thiserror::Error;
 use crate::cluster::RingId;
 use crate::codec;
 use crate::custody::CustodyDigest;
-use crate::limits::{ADDRESS_MAX_BYTES, ADDRESSES_MAX, MEMBER_RECORD_MAX_BYTES, WEIGHT_MAX, ZONE_MAX_BYTES};
+use crate::limits::{
+    ADDRESS_MAX_BYTES, ADDRESSES_MAX, MEMBER_RECORD_MAX_BYTES, SIGNATURE_MAX_BYTES, WEIGHT_MAX,
+    ZONE_MAX_BYTES,
+};
 
 /// Numbers the lives of a peer's store: a new one only when the store was lost or wiped, or on
 /// the return from an eviction. max(Unix milliseconds, last known + 1).
@@ -223,8 +226,9 @@ impl SignedMember {
     /// [`MemberError::Oversized`] when it has too many or too long addresses.
     pub fn sign(record: MemberRecord, signer: &dyn Signer) -> Result<Self, MemberError> {
         let payload: Bytes = codec::encode(&record).map_err(MemberError::Undecodable)?.into();
-        check_bounds(&record, &payload)?;
-        let signature = signer.sign(&message(&payload)).into();
+        check_addresses(&record)?;
+        let signature: Bytes = signer.sign(&message(&payload)).into();
+        check_sizes(&payload, &signature)?;
         Ok(Self { record, payload, signature })
     }
 
@@ -268,10 +272,17 @@ fn message(payload: &[u8]) -> Vec<u8> {
     [DOMAIN, payload].concat()
 }
 
-fn check_bounds(record: &MemberRecord, payload: &[u8]) -> Result<(), MemberError> {
+fn check_sizes(payload: &[u8], signature: &[u8]) -> Result<(), MemberError> {
     if payload.len() > MEMBER_RECORD_MAX_BYTES {
         return Err(MemberError::Oversized { what: "encoded size" });
     }
+    if signature.len() > SIGNATURE_MAX_BYTES {
+        return Err(MemberError::Oversized { what: "signature" });
+    }
+    Ok(())
+}
+
+fn check_addresses(record: &MemberRecord) -> Result<(), MemberError> {
     if record.addresses.len() > ADDRESSES_MAX {
         return Err(MemberError::Oversized { what: "number of addresses" });
     }
@@ -291,8 +302,9 @@ impl TryFrom<SignedRepr> for SignedMember {
     type Error = MemberError;
 
     fn try_from(repr: SignedRepr) -> Result<Self, MemberError> {
+        check_sizes(&repr.payload, &repr.signature)?;
         let record: MemberRecord = codec::decode(&repr.payload).map_err(MemberError::Undecodable)?;
-        check_bounds(&record, &repr.payload)?;
+        check_addresses(&record)?;
         Ok(Self { record, payload: repr.payload, signature: repr.signature })
     }
 }

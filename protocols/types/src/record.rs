@@ -6,6 +6,7 @@
 //! idempotent, and never drops a concurrent write (Dynamo §4.4; dotted version vectors,
 //! Preguiça et al. 2010, arXiv:1011.5808).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use bytes::Bytes;
@@ -83,7 +84,7 @@ impl Sibling {
             }
         }
         update(&self.written_at.to_be_bytes());
-        // 0 would be a value that expired in 1970: no coordinator writes it.
+        update(&[u8::from(self.expires_at.is_some())]);
         update(&self.expires_at.unwrap_or(0).to_be_bytes());
         update(&self.operation.0);
     }
@@ -146,13 +147,14 @@ pub enum WriteError {
     RolledBack,
 }
 
-/// An operation that the record remembers: its id, its dot, when it was written.
+/// An operation that the record remembers: its id, its dot, when it was written. Ordered by age,
+/// and totally, so that merging in any order keeps the same ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "(OperationId, Dot, u64)", into = "(OperationId, Dot, u64)")]
 struct Operation {
+    written_at: u64,
     id: OperationId,
     dot: Dot,
-    written_at: u64,
 }
 
 impl From<(OperationId, Dot, u64)> for Operation {
@@ -173,7 +175,7 @@ pub struct Record {
     // Sorted by dot; every dot is covered by the clock.
     siblings: Vec<Sibling>,
     clock: Clock,
-    // Newest first.
+    // Newest first, each once; every dot is covered by the clock.
     operations: Vec<Operation>,
 }
 
@@ -205,13 +207,12 @@ impl Record {
     /// The siblings that are values at `unix_ms`, one per operation: a retry that two
     /// coordinators took for a new write shows once.
     pub fn live(&self, unix_ms: u64) -> impl Iterator<Item = (&Sibling, &Bytes)> {
-        let first =
-            |at: usize, s: &Sibling| !self.siblings.iter().take(at).any(|e| e.operation == s.operation);
+        let several = self.siblings.len() > 1;
+        let mut seen = BTreeSet::new();
         self.siblings
             .iter()
-            .enumerate()
-            .filter(move |(at, s)| first(*at, s))
-            .filter_map(move |(_, s)| s.live(unix_ms).map(|bytes| (s, bytes)))
+            .filter_map(move |s| s.live(unix_ms).map(|bytes| (s, bytes)))
+            .filter(move |(s, _)| !several || seen.insert(s.operation))
     }
 
     /// The digest of siblings and clock.
@@ -252,8 +253,12 @@ impl Record {
         };
         let at = self.siblings.partition_point(|s| s.dot < write.dot);
         self.siblings.insert(at, sibling);
-        self.operations.retain(|o| o.written_at.saturating_add(OPERATION_TTL_MS) > write.written_at);
-        self.remember([Operation { id: write.operation, dot: write.dot, written_at: write.written_at }]);
+        // What lies further ahead comes from a broken clock, and would never grow old.
+        self.operations.retain(|o| o.written_at.abs_diff(write.written_at) < OPERATION_TTL_MS);
+        // A coordinator whose clock is behind would forget its own writes first.
+        let newest = self.operations.first().map_or(0, |o| o.written_at.saturating_add(1));
+        let written_at = newest.max(write.written_at);
+        self.remember(&[Operation { written_at, id: write.operation, dot: write.dot }]);
         Ok(Applied::Written)
     }
 
@@ -264,6 +269,7 @@ impl Record {
         let (mine, theirs) = (&self.clock, &other.clock);
         self.siblings.retain(|s| !theirs.covers(&s.dot) || other.sibling(&s.dot).is_some());
         let mut changed = self.siblings.len() != before;
+        let mut missing = Vec::new();
         for sibling in &other.siblings {
             match self.siblings.binary_search_by(|s| s.dot.cmp(&sibling.dot)) {
                 // One dot names one write, so these are equal; were they not, all replicas
@@ -274,19 +280,17 @@ impl Record {
                         changed = true;
                     }
                 }
-                Err(at) => {
-                    if !mine.covers(&sibling.dot) {
-                        self.siblings.insert(at, sibling.clone());
-                        changed = true;
-                    }
-                }
+                Err(_) if mine.covers(&sibling.dot) => {}
+                Err(_) => missing.push(sibling.clone()),
             }
         }
-        if !matches!(theirs.partial_cmp(mine), Some(std::cmp::Ordering::Less | std::cmp::Ordering::Equal)) {
-            self.clock.join(theirs);
-            changed = true;
+        if !missing.is_empty() {
+            // Two sorted runs, which the stable sort joins in linear time.
+            self.siblings.append(&mut missing);
+            self.siblings.sort_by_key(|s| s.dot);
         }
-        self.remember(other.operations.iter().copied());
+        changed |= self.clock.join(theirs);
+        self.remember(&other.operations);
         changed
     }
 
@@ -310,7 +314,13 @@ impl Record {
             return Err(WriteError::TooManySiblings { siblings });
         }
         let entries = self.clock.len();
-        if entries >= CLOCK_MAX {
+        let joined = || {
+            let mut clock = self.clock.clone();
+            clock.join(&write.supersede);
+            clock.advance(write.dot);
+            clock.len()
+        };
+        if entries >= CLOCK_MAX || (entries + write.supersede.len() >= CLOCK_MAX && joined() > CLOCK_MAX) {
             return Err(WriteError::ClockFull { entries });
         }
         let contents: usize =
@@ -325,15 +335,21 @@ impl Record {
         Ok(())
     }
 
-    fn remember(&mut self, more: impl IntoIterator<Item = Operation>) {
+    /// `more` is newest first, as are the operations.
+    fn remember(&mut self, more: &[Operation]) {
+        let mut at = 0;
         for operation in more {
-            if !self.operations.contains(&operation) {
-                self.operations.push(operation);
+            while self.operations.get(at).is_some_and(|o| o > operation) {
+                at += 1;
+            }
+            if at >= OPERATIONS_MAX {
+                break;
+            }
+            if self.operations.get(at) != Some(operation) {
+                self.operations.insert(at, *operation);
+                self.operations.truncate(OPERATIONS_MAX);
             }
         }
-        // The whole order is total, so that merging in any order keeps the same ones.
-        self.operations.sort_unstable_by(|a, b| (b.written_at, b).cmp(&(a.written_at, a)));
-        self.operations.truncate(OPERATIONS_MAX);
     }
 }
 
@@ -382,11 +398,16 @@ impl<'de> Deserialize<'de> for Record {
         let (siblings, clock, operations) =
             <(Vec<Sibling>, Clock, Vec<Operation>)>::deserialize(deserializer)?;
         let ordered = siblings.is_sorted_by(|a, b| a.dot < b.dot);
-        if !ordered || !siblings.iter().all(|s| clock.covers(&s.dot)) {
+        let known = |dot: &Dot| dot.counter > 0 && clock.covers(dot);
+        if !ordered || !siblings.iter().all(|s| known(&s.dot)) {
             return Err(serde::de::Error::custom("siblings out of order, or not covered by the clock"));
         }
-        if operations.len() > OPERATIONS_MAX {
-            return Err(serde::de::Error::custom("more remembered operations than allowed"));
+        if operations.len() > OPERATIONS_MAX || !operations.is_sorted_by(|a, b| a > b) {
+            return Err(serde::de::Error::custom("remembered operations out of order, or too many"));
+        }
+        // One that the clock does not cover would answer a put that nobody has with `Repeated`.
+        if !operations.iter().all(|o| known(&o.dot)) {
+            return Err(serde::de::Error::custom("remembered operations not covered by the clock"));
         }
         Ok(Self { siblings, clock, operations })
     }

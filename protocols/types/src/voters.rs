@@ -113,28 +113,31 @@ impl Voters {
     }
 
     /// Acks that a strict write with quorum `w` needs, one of them from a full voter:
-    /// max(min(W, m), m − (N − W)) with the cluster's own W in the second term.
+    /// max(min(W, m), m − (N − W)), and never none.
     ///
     /// `None` is the cluster's W, capped by m; a number asked for by a request is not capped, so
-    /// that what cannot be kept is refused. A smaller one than the cluster's is best effort
-    /// while data moves.
+    /// that what cannot be kept is refused. A larger one than the cluster's leaves fewer voters
+    /// out, so that a read with the smaller R that it allows still meets it; a smaller one is
+    /// best effort while data moves.
     #[must_use]
     pub fn write_need(&self, params: &ClusterParams, w: Option<usize>) -> usize {
         let m = self.len();
-        let slack = params.replicas() - params.write_quorum();
-        match w {
-            None => params.write_quorum().min(m).max(m.saturating_sub(slack)),
+        let left_out = |w| params.replicas().saturating_sub(w);
+        let need = match w {
+            None => params.write_quorum().min(m).max(m.saturating_sub(left_out(params.write_quorum()))),
             Some(w) if w < params.write_quorum() => w,
-            Some(w) => w.max(m.saturating_sub(slack)),
-        }
+            Some(w) => w.max(m.saturating_sub(left_out(w))),
+        };
+        need.max(1)
     }
 
     /// What a strict read with quorum `r` needs: min(R, m) full voters, or, where there are
-    /// fewer full ones, all voters and at least one full.
+    /// fewer full ones, all voters and at least one full. Never none: nobody's silence is no
+    /// answer. As for a write, a number asked for by a request is not capped by m.
     #[must_use]
     pub fn read_need(&self, params: &ClusterParams, r: Option<usize>) -> ReadNeed {
         let (m, full) = (self.len(), self.full());
-        let r = r.unwrap_or_else(|| params.read_quorum().min(m));
+        let r = r.unwrap_or_else(|| params.read_quorum().min(m)).max(1);
         if full >= r {
             ReadNeed { answers: r, full: r }
         } else {

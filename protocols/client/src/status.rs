@@ -1,0 +1,94 @@
+//! What a peer tells about its ring.
+
+use henge_types::{
+    ClusterParams, Custody, Incarnation, MemberState, Multiaddr, Partition, PeerId, Position, RingId, Zone,
+};
+use serde::{Deserialize, Serialize};
+
+/// The ring as one peer sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The peer that tells.
+    pub peer: PeerId,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Its ring; none while it has not joined.
+    pub ring: Option<RingId>,
+    /// The parameters of the ring.
+    pub params: Option<ClusterParams>,
+    /// All members that it knows, by peer id.
+    pub members: Vec<Member>,
+    /// What happened at this peer since its start: a name, and how often.
+    pub counters: Vec<(String, u64)>,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who.
+    pub peer: PeerId,
+    /// In which life of its store.
+    pub incarnation: Incarnation,
+    /// What it wants to be.
+    pub state: MemberState,
+    /// How far it is.
+    pub phase: MemberPhase,
+    /// Its share of the ring.
+    pub weight: u16,
+    /// Its failure domain.
+    pub zone: Option<Zone>,
+    /// Since when its last heartbeat is known, in milliseconds; 0 for the peer that tells.
+    pub heartbeat_age_ms: u64,
+    /// Whether the peer that tells has a connection to it.
+    pub connected: bool,
+    /// How many partitions the placement gives it.
+    pub partitions: u32,
+    /// How many partitions it has in full.
+    pub full: u32,
+    /// How many partitions it has in part.
+    pub part: u32,
+    /// About how many records it stores.
+    pub keys: u64,
+    /// Where it can be dialled.
+    pub addresses: Vec<Multiaddr>,
+}
+
+/// How far a member is with what it should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberPhase {
+    /// Full for all that it owns, and nothing besides.
+    Settled,
+    /// Not full for all that it owns.
+    Joining,
+    /// Full for all that it owns, and still has what it no longer owns.
+    Moving,
+    /// Gives up what it has.
+    Leaving,
+    /// Has given everything up.
+    Left,
+}
+
+/// Where a key lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Located {
+    /// The key's position.
+    pub position: Position,
+    /// Its partition.
+    pub partition: Partition,
+    /// The partition's voters: the preference list in order, then whoever still has custody.
+    pub voters: Vec<LocatedVoter>,
+}
+
+/// One voter of a key's partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocatedVoter {
+    /// Who.
+    pub peer: PeerId,
+    /// Whether the placement gives it the partition.
+    pub owner: bool,
+    /// What it has of it.
+    pub custody: Custody,
+    /// Its failure domain.
+    pub zone: Option<Zone>,
+}

@@ -1,0 +1,89 @@
+//! What coordinator and replica say to each other.
+
+use henge_types::{CustodyMap, Key, Record, RecordDigest, RingId, SignedMember, VotersDigest};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// From the coordinator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Merge this record into yours.
+    Write {
+        /// The ring that the coordinator is a member of.
+        ring: RingId,
+        /// The voters of the key's partition as the coordinator sees them.
+        voters: VotersDigest,
+        /// The key.
+        key: Key,
+        /// What the coordinator has of it.
+        record: Record,
+    },
+    /// Say what you have.
+    Read {
+        /// The ring that the coordinator is a member of.
+        ring: RingId,
+        /// The voters of the key's partition as the coordinator sees them.
+        voters: VotersDigest,
+        /// The key.
+        key: Key,
+        /// The record or its digest.
+        want: Want,
+    },
+}
+
+/// What a read asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Want {
+    /// The whole record.
+    Record,
+    /// Its digest: enough where the coordinator has the record from another replica.
+    Digest,
+}
+
+/// From the replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// The write is merged and durable.
+    Written,
+    /// The record; empty where there is none.
+    Record(Record),
+    /// Its digest.
+    Digest(RecordDigest),
+    /// The replica sees other voters; a write was merged if it has custody.
+    Stale {
+        /// Its voters' member records, with the custody maps that it holds of them.
+        members: Vec<(SignedMember, CustodyMap)>,
+    },
+    /// The replica does not answer for the key.
+    Refused(Refusal),
+}
+
+/// Why a replica does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// It is a member of another ring.
+    #[error("it is a member of another ring, {ring}")]
+    OtherRing {
+        /// Its ring.
+        ring: RingId,
+    },
+    /// It is not a member yet, or no more.
+    #[error("it is no member of the ring yet")]
+    NotMember,
+    /// Its record of the key cannot be read and is being repaired.
+    #[error("its record of the key is damaged and being repaired")]
+    Damaged,
+    /// The merged record would be too large.
+    #[error("the merged record would be too large")]
+    TooLarge,
+    /// Its store failed.
+    #[error("its store failed")]
+    Store,
+    /// It has too much to do.
+    #[error("it has too many requests under way")]
+    Overloaded,
+}

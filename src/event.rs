@@ -1,0 +1,70 @@
+//! What a peer tells the program that runs it.
+
+use henge_membership::Refusal;
+use henge_types::{Key, Multiaddr, PeerId, RingId};
+
+use crate::core::RequestFailure;
+use crate::store::StoreError;
+
+/// Something happened that the embedding program, or a person, may want to know.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A new ring was born here.
+    RingBorn {
+        /// Its id.
+        ring: RingId,
+    },
+    /// This peer became a member of a ring.
+    Joined {
+        /// Its id.
+        ring: RingId,
+    },
+    /// This peer serves: it is a member, and has acquired what can be acquired at once.
+    Ready,
+    /// Another member was met for the first time.
+    MemberMet {
+        /// Who.
+        peer: PeerId,
+    },
+    /// An address given to join through cannot be reached. It is tried again.
+    JoinUnreachable {
+        /// The address.
+        address: Option<Multiaddr>,
+        /// Why.
+        reason: String,
+    },
+    /// A peer that this one tried to join through gave no answer. It is tried again.
+    JoinFailed {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        failure: RequestFailure,
+    },
+    /// A peer refused this one: the two can never be in one ring.
+    Refused {
+        /// Who refused.
+        peer: PeerId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A peer broke the protocol. Counted, and otherwise ignored.
+    PeerFault {
+        /// Who.
+        peer: PeerId,
+        /// How.
+        reason: String,
+    },
+    /// A stored record cannot be read; it is being repaired from its other replicas.
+    RecordDamaged {
+        /// The key.
+        key: Key,
+    },
+    /// A damaged record is whole again.
+    RecordRepaired {
+        /// The key.
+        key: Key,
+    },
+    /// The store failed. Nothing is acknowledged from now on where a flush was what failed.
+    StoreFailed(StoreError),
+}
