@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use henge_types::limits::{MEMBER_RECORD_MAX_BYTES, MEMBERS_MAX};
+use henge_types::limits::{MEMBER_RECORD_MAX_BYTES, MEMBERS_MAX, SIGNATURE_MAX_BYTES};
 
 /// Updates in one message. The largest (a full record and a map of 2^16 partitions) has less
 /// than 25 KiB, so that a full message stays below a frame of 4 MiB. What does not fit follows in the next
@@ -12,7 +12,7 @@ pub const UPDATES_MAX: usize = 128;
 /// Entries in the summary of an exchange: one for each member of the largest view.
 pub const SUMMARY_MAX: usize = MEMBERS_MAX;
 /// Largest gossip payload, in bytes: a record, its signature, and their framing.
-pub const GOSSIP_MAX_BYTES: usize = MEMBER_RECORD_MAX_BYTES + 256;
+pub const GOSSIP_MAX_BYTES: usize = MEMBER_RECORD_MAX_BYTES + SIGNATURE_MAX_BYTES + 64;
 /// Connected peers that are looked after: all members, and as many that may become one.
 pub const LINKS_MAX: usize = 2 * MEMBERS_MAX;
 /// Peers that a newcomer asks to let it in.
