@@ -1,5 +1,11 @@
 //! What a remote may try, and that nothing comes of it but a counter.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a failed test may panic, and a test looks at what it is about"
+)]
 
 mod common;
 

@@ -1,5 +1,11 @@
 //! How a peer comes into a ring, and who is refused with what words.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failed test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a failed test may panic, and a test looks at what it is about"
+)]
 
 mod common;
 
@@ -92,6 +98,21 @@ fn a_restart_goes_on_behind_the_last_reservation_in_the_same_life() {
     let own = state.view().get(&peer(2)).unwrap();
     assert_eq!((own.record().incarnation, own.record().counter), (Incarnation(5), 100));
     assert_eq!(*own.custody(), map(Custody::Full));
+}
+
+#[test]
+fn a_saved_record_beyond_the_saved_counters_shows_that_they_were_rolled_back() {
+    let how = Start::Restart {
+        ring: RING,
+        secret: SECRET,
+        reserved: Reservation { incarnation: Incarnation(5), upto: 100 },
+        custody: map(Custody::Full),
+        view: SavedView { ring: RING, members: vec![with_map(record(peer(2), 5, 100), map(Custody::Full))] },
+    };
+    let mut state = start(2, how, at(0));
+    let actions = settle(&mut state, at(0));
+    assert_eq!(actions[0], Action::Reborn { incarnation: Incarnation(1_000_000) });
+    assert_eq!(state.view().update(&peer(2)).unwrap().custody, Some(map(Custody::None)));
 }
 
 #[test]

@@ -1,5 +1,11 @@
 //! The laws of merging: whoever saw the same updates knows the same, in whatever order they came.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a failed test may panic, and a test looks at what it is about"
+)]
 
 mod common;
 

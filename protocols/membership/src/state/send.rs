@@ -20,8 +20,8 @@ impl State {
         }
     }
 
-    /// Signs the own record with the next counter and takes it into the view. Says whether a counter was
-    /// there; a block is reserved long before the last one is used up.
+    /// Signs the own record with the next counter and takes it into the view. Says whether a
+    /// counter was there; a block is reserved long before the last one is used up.
     pub(super) fn sign(&mut self, now: Now) -> bool {
         let Some(ring) = self.view.ring() else { return false };
         let signed = self.own.sign(ring, &*self.signer);
