@@ -1,7 +1,7 @@
 //! Why a request, or the start of a peer, failed.
 
 use henge_client::Failure;
-use henge_types::{ContextError, KeyError};
+use henge_types::{ClusterName, ClusterParams, ContextError, DecodeError, KeyError};
 use thiserror::Error;
 
 /// Why a request was not done.
@@ -36,4 +36,32 @@ pub enum RequestError {
     /// A peer answered something that does not fit the request.
     #[error("the peer gave an answer of the wrong kind")]
     WrongAnswer,
+}
+
+/// Why a peer cannot start with what it was told and what it had saved.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The data is of a member of another cluster.
+    #[error("the data directory belongs to a member of cluster {saved:?}, not {given:?}: use its name, or another directory", saved = saved.as_str(), given = given.as_str())]
+    OtherCluster {
+        /// The name saved.
+        saved: ClusterName,
+        /// The name given.
+        given: ClusterName,
+    },
+    /// The data is of a member of a ring with other parameters.
+    #[error("the data directory belongs to a member of a ring with {saved}, not {given}: they are fixed when a ring is born")]
+    OtherParams {
+        /// The parameters saved.
+        saved: ClusterParams,
+        /// The parameters given.
+        given: ClusterParams,
+    },
+    /// The peer was being let into a ring when it stopped, and has nobody to ask again.
+    #[error("joining was interrupted before it was done: start again with the address of a peer to join")]
+    JoinUnfinished,
+    /// What is saved cannot be read.
+    #[error("the saved state of the peer cannot be read: {0}")]
+    Saved(#[from] DecodeError),
 }
