@@ -300,4 +300,3 @@ impl fmt::Debug for Identity {
         write!(f, "Identity({})", self.peer)
     }
 }
-

@@ -1,6 +1,7 @@
 //! henge: a peer-to-peer key-value store with Dynamo's semantics, carried by libp2p.
 
 pub mod actors;
+pub mod behaviour;
 pub mod config;
 pub mod coordinator;
 pub mod core;
@@ -8,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod handle;
 pub mod links;
+pub mod node;
 pub mod ownership;
 pub mod placement;
 pub mod rebalance;

@@ -102,7 +102,11 @@ impl Links {
             if matches!(&target, Target::Member(peer) if self.connected.contains(peer)) {
                 continue;
             }
-            let dial = self.dials.entry(target.clone()).or_insert(Dial { next: now, pause: BACKOFF_MIN, failed: false });
+            let dial = self.dials.entry(target.clone()).or_insert(Dial {
+                next: now,
+                pause: BACKOFF_MIN,
+                failed: false,
+            });
             if dial.next <= now {
                 dial.next = now + DIAL_TIMEOUT;
                 dial.pause = (dial.pause * 2).min(BACKOFF_MAX);

@@ -43,10 +43,8 @@ impl Ownership {
         if self.placed == Some(view.placed_generation()) {
             return;
         }
-        let placed: Vec<Placed> = view
-            .active()
-            .map(|r| Placed { peer: r.peer, weight: r.weight, zone: r.zone.clone() })
-            .collect();
+        let placed: Vec<Placed> =
+            view.active().map(|r| Placed { peer: r.peer, weight: r.weight, zone: r.zone.clone() }).collect();
         self.placement = Placement::compute(&placed, &self.params);
         self.placed = Some(view.placed_generation());
         self.cache.fill(None);

@@ -142,8 +142,7 @@ impl Rebalance {
         let need = voters.acquire_need(params, me);
         let empty = |p: &PeerId| attempt.answers.get(p) == Some(&Answer::Empty);
         let answers = voters.as_slice().iter().filter(|v| empty(&v.peer)).count();
-        let full =
-            voters.as_slice().iter().filter(|v| empty(&v.peer) && v.custody == Custody::Full).count();
+        let full = voters.as_slice().iter().filter(|v| empty(&v.peer) && v.custody == Custody::Full).count();
         answers >= need.answers && full >= need.full
     }
 }

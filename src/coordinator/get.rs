@@ -87,13 +87,8 @@ impl Get {
                 tally.add(&voter.peer, false);
             }
         }
-        let mut get = Self {
-            tally,
-            candidates,
-            answers: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            stale: false,
-        };
+        let mut get =
+            Self { tally, candidates, answers: BTreeMap::new(), asked: BTreeMap::new(), stale: false };
         let asks = get.ask_missing();
         (get, asks)
     }
@@ -170,7 +165,8 @@ impl Get {
         let mut asks = Vec::new();
         loop {
             let missing = self.tally.missing();
-            let under_way: Vec<PeerId> = self.tally.waiting().filter(|p| self.asked.contains_key(p)).collect();
+            let under_way: Vec<PeerId> =
+                self.tally.waiting().filter(|p| self.asked.contains_key(p)).collect();
             let full_under_way = under_way.iter().filter(|p| self.tally.is_full(p)).count();
             let need_full = missing.full > full_under_way;
             if !need_full && missing.answers <= under_way.len() {
@@ -210,7 +206,8 @@ impl Get {
     }
 
     fn without_record(&self) -> impl Iterator<Item = PeerId> {
-        let explained = |d: &RecordDigest| self.answers.values().any(|a| a.record.is_some() && a.digest == *d);
+        let explained =
+            |d: &RecordDigest| self.answers.values().any(|a| a.record.is_some() && a.digest == *d);
         self.answers.iter().filter(move |(_, a)| !explained(&a.digest)).map(|(peer, _)| *peer)
     }
 }

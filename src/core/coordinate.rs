@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use henge_client::{Failure, Hop, Response};
 use henge_quorum as quorum;
-use henge_types::{Applied, Custody, Key, Partition, PeerId, Record, Voters, VotersDigest, Write, WriteError};
+use henge_types::{
+    Applied, Custody, Key, Partition, PeerId, Record, Voters, VotersDigest, Write, WriteError,
+};
 
 use super::io::{Request, RequestFailure};
 use super::next::{AfterRequest, AfterStore, AfterSync, Attempt, OpId, Timer};
@@ -137,16 +139,17 @@ impl Core {
             }
             Task::Undamage => {
                 let key = operation.key.clone();
-                self.write(
-                    WriteOp::Repair { key: key.clone(), record },
-                    AfterStore::Undamage { key },
-                );
+                self.write(WriteOp::Repair { key: key.clone(), record }, AfterStore::Undamage { key });
                 self.finish(op, operation, Response::Failed(Failure::NotReady));
             }
             Task::Put(put) => {
-                let done_before = put.options.retry && record.find_operation(&put.options.operation).is_some();
+                let done_before =
+                    put.options.retry && record.find_operation(&put.options.operation).is_some();
                 let deletes = put.content == henge_types::Content::Tombstone;
-                if deletes && !done_before && put.supersede.is_none() && record.live(self.now.unix_ms).next().is_none()
+                if deletes
+                    && !done_before
+                    && put.supersede.is_none()
+                    && record.live(self.now.unix_ms).next().is_none()
                 {
                     let context = self.context(&operation.key, record.clock());
                     return self.finish(op, operation, Response::NotFound { context });
@@ -251,7 +254,8 @@ impl Core {
         if put.synced {
             replication.on_ack(&self.me);
         }
-        let others: Vec<PeerId> = voters.as_slice().iter().map(|v| v.peer).filter(|p| *p != self.me).collect();
+        let others: Vec<PeerId> =
+            voters.as_slice().iter().map(|v| v.peer).filter(|p| *p != self.me).collect();
         for peer in others.iter().filter(|p| !self.links.is_connected(p)) {
             replication.on_lost(peer, false);
         }

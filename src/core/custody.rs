@@ -75,7 +75,11 @@ impl Core {
     }
 
     /// `peer` told what it holds, or did not.
-    pub(super) fn on_compare_answer(&mut self, peer: PeerId, result: Result<Response, super::RequestFailure>) {
+    pub(super) fn on_compare_answer(
+        &mut self,
+        peer: PeerId,
+        result: Result<Response, super::RequestFailure>,
+    ) {
         let answers = match result {
             Ok(Response::Sync(sync::Response::Compared { answers })) => Some(answers),
             Ok(_) | Err(_) => None,

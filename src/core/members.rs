@@ -63,7 +63,8 @@ impl Core {
     }
 
     fn on_refused(&mut self, peer: PeerId, refusal: Refusal) {
-        if let (Refusal::OtherParams { params }, None, None) = (&refusal, &self.member, self.config.params()) {
+        if let (Refusal::OtherParams { params }, None, None) = (&refusal, &self.member, self.config.params())
+        {
             return self.adopt(*params);
         }
         self.event(Event::Refused { peer, refusal });
@@ -112,7 +113,12 @@ impl Core {
         self.membership.on_response(token, result, self.now);
     }
 
-    pub(super) fn on_dial_failed(&mut self, peer: Option<PeerId>, address: Option<Multiaddr>, reason: String) {
+    pub(super) fn on_dial_failed(
+        &mut self,
+        peer: Option<PeerId>,
+        address: Option<Multiaddr>,
+        reason: String,
+    ) {
         let now = self.now.monotonic;
         if let Some(peer) = peer {
             self.links.on_dial_failed(&Target::Member(peer), now);

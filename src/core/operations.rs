@@ -174,7 +174,8 @@ impl Core {
         let deadline = self.now.monotonic + Duration::from_millis(timeout_ms.into());
         let op = OpId(self.ids.next());
         self.timers.insert((deadline, Timer::Deadline(op)));
-        let operation = Operation { origin, key, partition, deadline, attempt: 0, task, stage: Stage::Waiting };
+        let operation =
+            Operation { origin, key, partition, deadline, attempt: 0, task, stage: Stage::Waiting };
         self.operations.insert(op, operation);
         self.plan(op);
     }
@@ -325,7 +326,9 @@ impl Core {
         match &self.member {
             Some(member) => Context::seal(member.ring.ring, &member.ring.secret, key, clock),
             // No operation gets here before its peer is a member.
-            None => Context::seal(henge_types::RingId([0; 16]), &henge_types::RingSecret([0; 32]), key, clock),
+            None => {
+                Context::seal(henge_types::RingId([0; 16]), &henge_types::RingSecret([0; 32]), key, clock)
+            }
         }
     }
 }

@@ -19,7 +19,9 @@ pub(super) const STORE_OPS_MAX: usize = 1 << 14;
 impl Core {
     pub(super) fn handle_quorum_request(&mut self, channel: ChannelId, request: quorum::Request) {
         let (ring, key) = match &request {
-            quorum::Request::Write { ring, key, .. } | quorum::Request::Read { ring, key, .. } => (*ring, key),
+            quorum::Request::Write { ring, key, .. } | quorum::Request::Read { ring, key, .. } => {
+                (*ring, key)
+            }
         };
         let partition = match self.admits(ring) {
             Ok(count) => key.position().partition(count),
@@ -120,7 +122,12 @@ impl Core {
     }
 
     /// What a merge of any origin means for this peer.
-    pub(super) fn merged(&mut self, partition: Partition, key: &Key, result: StoreResult) -> Result<(), Refusal> {
+    pub(super) fn merged(
+        &mut self,
+        partition: Partition,
+        key: &Key,
+        result: StoreResult,
+    ) -> Result<(), Refusal> {
         match result {
             StoreResult::Merged { rolled_back, damaged, .. } => {
                 if rolled_back {
@@ -147,7 +154,12 @@ impl Core {
     }
 
     /// A merged write is durable.
-    pub(super) fn on_replica_synced(&mut self, channel: ChannelId, partition: Partition, voters: VotersDigest) {
+    pub(super) fn on_replica_synced(
+        &mut self,
+        channel: ChannelId,
+        partition: Partition,
+        voters: VotersDigest,
+    ) {
         if self.sees(partition, voters) {
             self.answer(channel, quorum::Response::Written);
         } else {
@@ -230,7 +242,9 @@ impl Core {
                 tracing::debug!(%peer, %refusal, "a replica refused");
                 Err(Lost::Failed)
             }
-            Ok(Response::Membership(_) | Response::Sync(_) | Response::Client(_)) | Err(_) => Err(Lost::Failed),
+            Ok(Response::Membership(_) | Response::Sync(_) | Response::Client(_)) | Err(_) => {
+                Err(Lost::Failed)
+            }
         }
     }
 

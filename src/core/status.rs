@@ -28,7 +28,11 @@ impl Core {
                 phase: phase(record.state, all, full + part > owned),
                 weight: record.weight.get(),
                 zone: record.zone.clone(),
-                heartbeat_age_ms: if *peer == self.me { 0 } else { millis(now.saturating_sub(known.heard_at())) },
+                heartbeat_age_ms: if *peer == self.me {
+                    0
+                } else {
+                    millis(now.saturating_sub(known.heard_at()))
+                },
                 connected: *peer == self.me || self.links.is_connected(peer),
                 partitions: count(owned),
                 full: count(full),
