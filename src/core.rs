@@ -19,7 +19,6 @@ use henge_types::{ActorId, Dot, Key, Multiaddr, Now, Partition, PeerId, RingId, 
 
 use crate::actors::DotCounter;
 use crate::config::Config;
-use crate::error::ConfigError;
 use crate::event::Event;
 use crate::links::Links;
 use crate::store::{MetaKey, ReadOp, StoreError, StoreOp, Ticket, WriteOp};

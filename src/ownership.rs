@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use henge_membership::View;
-use henge_types::{ClusterParams, Custody, Partition, PeerId, RingId, Voter, Voters};
+use henge_types::{ClusterParams, Custody, MemberState, Partition, PeerId, RingId, Voter, Voters};
 
 use crate::placement::{Placed, Placement};
 
@@ -43,8 +43,12 @@ impl Ownership {
         if self.placed == Some(view.placed_generation()) {
             return;
         }
-        let placed: Vec<Placed> =
-            view.active().map(|r| Placed { peer: r.peer, weight: r.weight, zone: r.zone.clone() }).collect();
+        let placed: Vec<Placed> = view
+            .iter()
+            .map(|(_, m)| m.record())
+            .filter(|r| r.state == MemberState::Active)
+            .map(|r| Placed { peer: r.peer, weight: r.weight, zone: r.zone.clone() })
+            .collect();
         self.placement = Placement::compute(&placed, &self.params);
         self.placed = Some(view.placed_generation());
         self.cache.fill(None);
@@ -81,7 +85,7 @@ impl Ownership {
         };
         voters.extend(self.placement.owners(partition).filter_map(|peer| voter(&peer, true)));
         let owners = voters.len();
-        for peer in view.peers() {
+        for (peer, _) in view.iter() {
             if !voters.iter().take(owners).any(|v| v.peer == *peer) {
                 voters.extend(voter(peer, false));
             }

@@ -136,6 +136,9 @@ impl Get {
     pub fn outcome(&self) -> Outcome {
         match self.tally.verdict() {
             Verdict::Pending => Outcome::Pending,
+            // Hear out those who were asked, so that the reply tells how many there are; unless
+            // another attempt is due anyway.
+            Verdict::Failed { .. } if !self.stale && self.awaits_answers() => Outcome::Pending,
             Verdict::Failed { needed, got } => Outcome::Failed { needed, got, stale: self.stale },
             Verdict::Met if self.asked.is_empty() => {
                 let (needed, got) = (self.tally.needed(), self.answers.len());
@@ -144,6 +147,10 @@ impl Get {
             Verdict::Met if self.without_record().next().is_some() => Outcome::Pending,
             Verdict::Met => self.merged(),
         }
+    }
+
+    fn awaits_answers(&self) -> bool {
+        self.tally.waiting().any(|p| self.asked.contains_key(&p))
     }
 
     fn merged(&self) -> Outcome {

@@ -113,7 +113,8 @@ impl Core {
                 if unclean {
                     stretches.begin(ring.params.partitions().all());
                 }
-                let view = load::<SavedView>(saved.get(&MetaKey::View))?.unwrap_or_default();
+                let none = SavedView { ring: ring.ring, members: Vec::new() };
+                let view = load(saved.get(&MetaKey::View))?.unwrap_or(none);
                 let (id, secret, params) = (ring.ring, ring.secret, ring.params);
                 let custody = stretches.custody.clone();
                 member = Some(Standing::new(ring, stretches));

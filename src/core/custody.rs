@@ -168,7 +168,7 @@ impl Core {
         let Some(member) = &self.member else { return };
         let settled = !member.changing && member.closing.is_empty() && !member.rebalance.is_waiting();
         let view = self.membership.view();
-        let others = view.peers().filter(|p| **p != self.me);
+        let others = view.iter().map(|(p, _)| p).filter(|p| **p != self.me);
         if self.phase == Phase::Serving && settled && self.links.were_tried(others) {
             self.phase = Phase::Ready;
             self.event(Event::Ready);

@@ -241,7 +241,7 @@ impl Core {
             params.zip(voters)
         };
         let failure = match (&operation.task, &operation.stage) {
-            (Task::Put(put), Stage::Replicating(replication)) if put.applied => {
+            (Task::Put(_), Stage::Replicating(replication)) => {
                 let (needed, got) = replication.count();
                 Failure::Unknown { needed: count(needed), got: count(got) }
             }

@@ -66,7 +66,7 @@ impl Core {
     // Whether the voters of `partition` are still the ones that a request went by. Asked when it
     // is answered, not when it comes: what was acknowledged under voters without a newcomer must be
     // in the store before the newcomer may look there.
-    fn sees(&mut self, partition: Partition, voters: VotersDigest) -> bool {
+    pub(super) fn sees(&mut self, partition: Partition, voters: VotersDigest) -> bool {
         self.has_custody(partition) && self.voters(partition).is_some_and(|v| v.digest() == voters)
     }
 
