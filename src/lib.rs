@@ -28,6 +28,7 @@
 //! decision.
 
 pub mod actors;
+pub mod behaviour;
 pub mod config;
 pub mod coordinator;
 pub mod core;
@@ -35,6 +36,7 @@ pub mod error;
 pub mod event;
 pub mod handle;
 pub mod links;
+pub mod node;
 pub mod ownership;
 pub mod placement;
 pub mod rebalance;
