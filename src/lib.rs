@@ -29,6 +29,7 @@
 
 pub mod actors;
 pub mod behaviour;
+pub mod client;
 pub mod config;
 pub mod coordinator;
 pub mod core;
