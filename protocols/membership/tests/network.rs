@@ -134,7 +134,8 @@ fn numbers_never_repeat_and_views_converge_through_crashes_and_loss() {
             match (net.draw() % 3, net.nodes[i].state.is_some()) {
                 (0, true) => net.crash(i),
                 (_, true) => {
-                    let custody = map(if net.draw() % 2 == 0 { Custody::Part } else { Custody::Full });
+                    let custody =
+                        map(if net.draw().is_multiple_of(2) { Custody::Part } else { Custody::Full });
                     net.nodes[i].custody = custody.clone();
                     net.with(i, |state, now| {
                         state.declare(Declaration::default().with_custody(custody), now)
