@@ -58,3 +58,9 @@ pub use fault::{Counters, Fault};
 pub use message::{Known, Refusal, Request, Response, Update, decode_gossip, encode_gossip};
 pub use state::{Action, Config, Declaration, Failure, Phase, Relay, Reservation, Start, State, Token};
 pub use view::{Member, Merged, SavedView, View};
+
+/// The name of the protocol, between the cluster's name and the version.
+pub const PROTOCOL: &str = "membership/1";
+
+/// Largest frame, in bytes: [`limits::UPDATES_MAX`] updates, each with a custody map of 2^16 partitions.
+pub const FRAME_MAX_BYTES: usize = 4 << 20;
