@@ -30,7 +30,7 @@ fn peers_that_join_through_one_know_each_other_within_milliseconds() {
 
 #[test]
 fn views_converge_through_loss() {
-    for seed in 0..20 {
+    for seed in 0..12 {
         let mut net = Net::new(3 + (seed % 8) as u8, seed);
         net.loss_percent = 30;
         let size = net.nodes.len();
@@ -125,7 +125,7 @@ fn a_store_that_was_rolled_back_is_found_out() {
 
 #[test]
 fn numbers_never_repeat_and_views_converge_through_crashes_and_loss() {
-    for seed in 0..30 {
+    for seed in 0..15 {
         let mut net = Net::new(5, seed);
         net.loss_percent = 20;
         (1..5).for_each(|i| net.join(i, 0));
