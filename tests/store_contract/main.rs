@@ -4,5 +4,7 @@
 
 mod common;
 mod contract;
+mod crash;
+mod damage;
 mod property;
 mod worker;
