@@ -6,5 +6,6 @@ mod common;
 mod contract;
 mod crash;
 mod damage;
+mod files;
 mod property;
 mod worker;
