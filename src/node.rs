@@ -53,7 +53,7 @@ pub struct NodeConfig {
 #[derive(Clone)]
 enum Place {
     Directory(PathBuf),
-    Memory(Option<Keypair>),
+    Memory(Option<Box<Keypair>>),
 }
 
 impl NodeConfig {
@@ -73,7 +73,7 @@ impl NodeConfig {
     /// The same as [`NodeConfig::in_memory`] with a given identity (Ed25519) instead of a new one.
     #[must_use]
     pub fn in_memory_as(identity: Keypair) -> Self {
-        Self::at(Place::Memory(Some(identity)))
+        Self::at(Place::Memory(Some(Box::new(identity))))
     }
 
     fn at(place: Place) -> Self {

@@ -93,10 +93,14 @@ fn with_free_port(address: &Multiaddr) -> Multiaddr {
 }
 
 fn with_port(address: &Multiaddr, port: u16) -> Multiaddr {
-    let replace = |part| match part {
-        Protocol::Tcp(_) => Protocol::Tcp(port),
-        Protocol::Udp(_) => Protocol::Udp(port),
-        other => other,
+    let replace = |part| {
+        if let Protocol::Tcp(_) = part {
+            Protocol::Tcp(port)
+        } else if let Protocol::Udp(_) = part {
+            Protocol::Udp(port)
+        } else {
+            part
+        }
     };
     address.iter().map(replace).collect()
 }
