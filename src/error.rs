@@ -32,6 +32,12 @@ pub enum RequestError {
         /// What happened.
         reason: String,
     },
+    /// A read was sent, and the connection was lost or no answer came in time. Nothing was changed.
+    #[error("no answer: {reason}")]
+    NoAnswer {
+        /// What happened.
+        reason: String,
+    },
     /// The local peer or client has stopped.
     #[error("the peer has stopped")]
     Stopped,

@@ -1,5 +1,5 @@
 //! Three cores in one thread, without a network: the whole life of a small ring, in virtual time.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "a test")]
 
 use std::cmp::Reverse;
@@ -83,13 +83,11 @@ impl World {
     fn core(&self, at: usize, store: &Memory, join: &[usize]) -> Core {
         let params = ClusterParams::new(3).unwrap().with_partitions(64).unwrap();
         let join = join.iter().map(|a| address(*a)).collect();
-        let saved = MetaKey::ALL
-            .into_iter()
-            .filter_map(|k| store.meta(k).unwrap().map(|v| (k, v)))
-            .collect();
+        let saved = MetaKey::ALL.into_iter().filter_map(|k| store.meta(k).unwrap().map(|v| (k, v))).collect();
         let seed = [u8::try_from(at).unwrap() + 1; 32];
         let identity = Identity { peer: peer_id(at), signer: Arc::new(NoSigner) };
-        Core::new(Config::new().with_params(params).with_join(join), identity, &saved, seed, self.clock()).unwrap()
+        Core::new(Config::new().with_params(params).with_join(join), identity, &saved, seed, self.clock())
+            .unwrap()
     }
 
     fn add(&mut self, join: &[usize]) -> usize {
@@ -116,12 +114,17 @@ impl World {
             let peer = self.ids[at];
             self.send(other, HOP, Input::Disconnected { peer });
         }
-        let lost: Vec<(u64, usize, RequestId)> = self.channels.iter().map(|(c, (p, r))| (*c, *p, *r)).collect();
+        let lost: Vec<(u64, usize, RequestId)> =
+            self.channels.iter().map(|(c, (p, r))| (*c, *p, *r)).collect();
         for (channel, from, request) in lost {
             // Requests to the dead peer fail at once; which those are is in the channel's name.
             if channel % 1000 == at as u64 {
                 self.channels.remove(&channel);
-                self.send(from, HOP, Input::Response { request, result: Err(RequestFailure::ConnectionLost) });
+                self.send(
+                    from,
+                    HOP,
+                    Input::Response { request, result: Err(RequestFailure::ConnectionLost) },
+                );
             }
         }
     }
@@ -188,6 +191,9 @@ impl World {
             }
             Output::DialAddress { address: to } => {
                 let to = (0..self.peers.len()).find(|i| address(*i) == to).unwrap();
+                if self.peers[to].alive {
+                    self.send(at, HOP, Input::Dialed { peer: self.ids[to], address: address(to) });
+                }
                 self.connect(at, to);
             }
             Output::Event(event) => {
@@ -277,13 +283,12 @@ impl World {
 
     fn get(&mut self, at: usize, key: &str) -> (Vec<String>, Context) {
         let key = Key::new(key.to_owned()).unwrap();
-        match self.ask(at, Request::Get(Get { key, quorum: None, strict: true, timeout_ms: 1_000 })) {
-            Response::Found { context, siblings } => {
-                (siblings.iter().map(|s| String::from_utf8(s.value.to_vec()).unwrap()).collect(), context)
-            }
-            Response::NotFound { context } => (Vec::new(), context),
-            other => panic!("{other:?}"),
+        let response = self.ask(at, Request::Get(Get { key, quorum: None, strict: true, timeout_ms: 1_000 }));
+        if let Response::NotFound { context } = response {
+            return (Vec::new(), context);
         }
+        let Response::Found { context, siblings } = response else { panic!("{response:?}") };
+        (siblings.iter().map(|s| String::from_utf8(s.value.to_vec()).unwrap()).collect(), context)
     }
 
     fn all_ready(&self) -> bool {
@@ -306,10 +311,8 @@ fn three() -> World {
 }
 
 fn written(response: &Response) -> Context {
-    match response {
-        Response::Written { context, .. } => context.clone(),
-        other => panic!("{other:?}"),
-    }
+    let Response::Written { context, .. } = response else { panic!("{response:?}") };
+    context.clone()
 }
 
 #[test]
