@@ -1,8 +1,10 @@
 //! Why a request, or the start of a peer, failed.
 
 use henge_client::Failure;
-use henge_types::{ContextError, KeyError};
+use henge_types::{ClusterName, ClusterParams, ContextError, DecodeError, KeyError, Multiaddr};
 use thiserror::Error;
+
+use crate::store::StoreError;
 
 /// Why a request was not done.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -42,4 +44,71 @@ pub enum RequestError {
     /// A peer answered something that does not fit the request.
     #[error("the peer gave an answer of the wrong kind")]
     WrongAnswer,
+}
+
+/// Why a peer cannot start with what it was told and what it had saved.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The data is of a member of another cluster.
+    #[error("the data directory belongs to a member of cluster {saved:?}, not {given:?}: use its name, or another directory", saved = saved.as_str(), given = given.as_str())]
+    OtherCluster {
+        /// The name saved.
+        saved: ClusterName,
+        /// The name given.
+        given: ClusterName,
+    },
+    /// The data is of a member of a ring with other parameters.
+    #[error(
+        "the data directory belongs to a member of a ring with {saved}, not {given}: they are fixed when a ring is born"
+    )]
+    OtherParams {
+        /// The parameters saved.
+        saved: ClusterParams,
+        /// The parameters given.
+        given: ClusterParams,
+    },
+    /// The peer was being let into a ring when it stopped, and has nobody to ask again.
+    #[error("joining was interrupted before it was done: start again with the address of a peer to join")]
+    JoinUnfinished,
+    /// What is saved cannot be read.
+    #[error("the saved state of the peer cannot be read: {0}")]
+    Saved(#[from] DecodeError),
+}
+
+/// Why a peer cannot start.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory, or a file in it, cannot be made, read or written.
+    #[error("{path} cannot be used ({reason}): choose a data directory that can be written")]
+    Directory {
+        /// The directory or file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// The address.
+        address: Multiaddr,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The runtime stopped in between.
+    #[error("the runtime stopped before the peer was started")]
+    Interrupted,
+    /// The key pair cannot be used.
+    #[error("the identity cannot be used: {reason}")]
+    Identity {
+        /// Why.
+        reason: String,
+    },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The configuration does not fit.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }

@@ -11,7 +11,12 @@ use bytes::Bytes;
 use henge_types::{ActorId, Applied, DecodeError, Key, Partition, PartitionCount, Record, Write, WriteError};
 use thiserror::Error;
 
+mod change;
+pub mod fjall;
 pub mod memory;
+pub mod worker;
+
+pub use change::MERGED_MAX_BYTES;
 
 /// Numbers the operations that the core gave to its store, in order. Writes are executed in
 /// that order; reads may overtake writes that are not acknowledged yet.
@@ -217,7 +222,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`].
     fn meta(&self, key: MetaKey) -> Result<Option<Bytes>, StoreError>;
 
-    /// Answers a question. Only sees writes whose [`Store::write`] has returned.
+    /// Answers a question. Sees all writes whose [`Store::write`] has returned, and may see those
+    /// of one that is under way.
     fn read(&self, op: &ReadOp) -> StoreResult;
 
     /// Executes `ops` in order, as one atomic batch: after a crash all or none of it is there.

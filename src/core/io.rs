@@ -134,6 +134,8 @@ pub enum Input {
         /// The last of them.
         through: Ticket,
     },
+    /// A flush failed: what is on disk is unknown.
+    Poisoned(crate::store::StoreError),
     /// The embedding program asks.
     Command {
         /// How to answer.

@@ -1,1 +1,219 @@
-//! A store in memory: the model of the contract.
+//! A store in memory: the model of the contract, and the disk of a simulated peer.
+//!
+//! It is deterministic, and it knows what a crash would take: everything since the last
+//! [`Store::sync`] can be undone, batch by batch, as a machine loses what its disk had not
+//! written yet.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use henge_types::{Key, Partition, PartitionCount, Position, Record};
+
+use super::change::{Change, Slot, Target};
+use super::{MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
+
+/// Everything in one map. Clone it by [`Memory::durable`].
+#[derive(Debug, Default)]
+pub struct Memory {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: Image,
+    // What each batch since the last sync replaced, oldest first.
+    unsynced: Vec<Vec<Undo>>,
+    fault: Option<StoreError>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Image {
+    records: BTreeMap<(Position, Key), Entry>,
+    meta: BTreeMap<MetaKey, Bytes>,
+}
+
+/// What is under a key: a record, one that cannot be read any more, or both (merged since).
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    record: Option<Record>,
+    damaged: bool,
+}
+
+#[derive(Debug)]
+enum Undo {
+    Record((Position, Key), Option<Entry>),
+    Meta(MetaKey, Option<Bytes>),
+}
+
+impl Memory {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A second store with what this one has synced: what a copy of its disk would hold, for
+    /// snapshots, and for restoring one.
+    #[must_use]
+    pub fn durable(&self) -> Self {
+        let state = self.state();
+        let mut image = state.now.clone();
+        state.unsynced.iter().rev().for_each(|batch| image.revert(batch));
+        Self { state: Mutex::new(State { now: image, ..State::default() }) }
+    }
+
+    /// How many batches a crash of the machine may lose.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.state().unsynced.len()
+    }
+
+    /// The machine crashes: what was written since the last sync is lost, except for the first
+    /// `kept` batches, which the disk had written by itself. A fault ends with the crash.
+    pub fn crash(&self, kept: usize) {
+        let state = &mut *self.state();
+        while state.unsynced.len() > kept {
+            if let Some(batch) = state.unsynced.pop() {
+                state.now.revert(&batch);
+            }
+        }
+        state.unsynced.clear();
+        state.fault = None;
+    }
+
+    /// Makes the record of `key` unreadable, on the disk too; says whether there was one.
+    pub fn damage(&self, key: &Key) -> bool {
+        let state = &mut *self.state();
+        let place = (key.position(), key.clone());
+        let undone = state.unsynced.iter_mut().flatten().filter_map(|undo| match undo {
+            Undo::Record(at, entry) if *at == place => entry.as_mut(),
+            Undo::Record(..) | Undo::Meta(..) => None,
+        });
+        let now = state.now.records.get_mut(&place);
+        let found = now.is_some();
+        for entry in now.into_iter().chain(undone) {
+            *entry = Entry { record: None, damaged: true };
+        }
+        found
+    }
+
+    /// From now on every write and sync fails with `error`; `None` ends that.
+    pub fn fail_with(&self, error: Option<StoreError>) {
+        self.state().fault = error;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here can panic halfway through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for Memory {
+    fn meta(&self, key: MetaKey) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.state().now.meta.get(&key).cloned())
+    }
+
+    fn read(&self, op: &ReadOp) -> StoreResult {
+        let state = self.state();
+        match op {
+            ReadOp::Get { key } => match state.now.records.get(&(key.position(), key.clone())) {
+                None => StoreResult::Record(Record::new()),
+                Some(entry) if entry.damaged => StoreResult::Damaged,
+                Some(entry) => StoreResult::Record(entry.record.clone().unwrap_or_default()),
+            },
+            ReadOp::Occupied { count, partitions } => {
+                let holds = |p: &Partition| state.now.occupied(*p, *count);
+                StoreResult::Occupied(partitions.iter().copied().filter(holds).collect())
+            }
+        }
+    }
+
+    fn write(&self, ops: Vec<WriteOp>) -> Vec<StoreResult> {
+        let state = &mut *self.state();
+        if let Some(error) = &state.fault {
+            return ops.iter().map(|_| StoreResult::Failed(error.clone())).collect();
+        }
+        let mut undo = Vec::new();
+        let results = ops.into_iter().map(|op| state.now.execute(op, &mut undo)).collect();
+        if !undo.is_empty() {
+            state.unsynced.push(undo);
+        }
+        results
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let state = &mut *self.state();
+        if let Some(error) = &state.fault {
+            return Err(error.clone());
+        }
+        state.unsynced.clear();
+        Ok(())
+    }
+
+    fn records(&self) -> u64 {
+        self.state().now.records.len() as u64
+    }
+}
+
+impl Image {
+    fn execute(&mut self, op: WriteOp, undo: &mut Vec<Undo>) -> StoreResult {
+        let (key, edit) = match Target::from(op) {
+            Target::Record(key, edit) => (key, edit),
+            Target::Meta(key, value) => {
+                undo.push(Undo::Meta(key, self.meta.insert(key, value)));
+                return StoreResult::Saved;
+            }
+        };
+        let place = (key.position(), key);
+        let old = self.records.get(&place).cloned();
+        let slot = old
+            .clone()
+            .map_or_else(Slot::default, |entry| Slot { record: entry.record, damaged: entry.damaged });
+        let damaged = slot.damaged;
+        let (entry, result) = match edit.apply(slot) {
+            Change::Keep(result) => return result,
+            Change::Put { record, reply } => {
+                (Some(Entry { record: Some(record.clone()), damaged }), reply.with(record))
+            }
+            Change::Heal(None) => {
+                let record = old.as_ref().and_then(|entry| entry.record.clone());
+                (record.map(|record| Entry { record: Some(record), damaged: false }), StoreResult::Repaired)
+            }
+            Change::Heal(record) => (Some(Entry { record, damaged: false }), StoreResult::Repaired),
+        };
+        match entry {
+            Some(entry) => self.records.insert(place.clone(), entry),
+            None => self.records.remove(&place),
+        };
+        undo.push(Undo::Record(place, old));
+        result
+    }
+
+    fn revert(&mut self, batch: &[Undo]) {
+        for undo in batch.iter().rev() {
+            match undo {
+                Undo::Record(place, Some(entry)) => {
+                    self.records.insert(place.clone(), entry.clone());
+                }
+                Undo::Record(place, None) => {
+                    self.records.remove(place);
+                }
+                Undo::Meta(key, Some(value)) => {
+                    self.meta.insert(*key, value.clone());
+                }
+                Undo::Meta(key, None) => {
+                    self.meta.remove(key);
+                }
+            }
+        }
+    }
+
+    fn occupied(&self, partition: Partition, count: PartitionCount) -> bool {
+        // No key sorts before a position and nothing: one byte is the shortest, and 0 the least.
+        let Ok(least) = Key::new(Bytes::from_static(&[0])) else { return false };
+        let last = partition.last_position(count);
+        let from = (partition.first_position(count), least);
+        self.records.range(from..).next().is_some_and(|((position, _), _)| *position <= last)
+    }
+}

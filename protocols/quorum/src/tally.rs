@@ -112,6 +112,12 @@ impl Tally {
         self.ballots.iter().filter(|b| b.state == State::Waiting).map(|b| b.peer)
     }
 
+    /// Whether `peer` is a full voter.
+    #[must_use]
+    pub fn is_full(&self, peer: &PeerId) -> bool {
+        self.ballots.iter().any(|b| b.peer == *peer && b.full)
+    }
+
     /// How many more answers are missing, at the least, and how many of them from full voters.
     #[must_use]
     pub fn missing(&self) -> ReadNeed {

@@ -2,7 +2,8 @@
 //!
 //! Two processes over loopback, each with a current-thread runtime: this one asks, a copy of it answers. For every
 //! transport and number of requests in flight both are measured in turn, several times, and the best of each counts,
-//! because whatever else the machine does only ever makes them slower.
+//! because whatever else the machine does only ever makes them slower. The processor time per request, of both
+//! processes together, hardly depends on that: on a busy machine it is the figure to compare (Linux only).
 //!
 //! `cargo bench -p henge-rpc [-- --seconds 1 --rounds 3 --transport tcp|quic --in-flight 1,64]`
 #![allow(
@@ -204,10 +205,11 @@ struct Figures {
     per_second: f64,
     p50_us: f64,
     p99_us: f64,
+    cpu_us: f64,
 }
 
 /// Keeps `in_flight` requests open for `time` after a warm-up.
-async fn drive<C: Contender>(address: Multiaddr, in_flight: usize, time: Duration) -> Figures {
+async fn drive<C: Contender>(server: u32, address: Multiaddr, in_flight: usize, time: Duration) -> Figures {
     let Some(Protocol::P2p(peer)) = address.iter().last() else { panic!("no peer id in {address}") };
     let mut swarm = build::<C>();
     swarm.dial(address).unwrap();
@@ -219,6 +221,7 @@ async fn drive<C: Contender>(address: Multiaddr, in_flight: usize, time: Duratio
     }
     let begin = Instant::now() + time / 4;
     let end = begin + time;
+    let mut cpu_before = None;
     loop {
         let SwarmEvent::Behaviour(event) = swarm.select_next_some().await else { continue };
         let Some(id) = swarm.behaviour_mut().handle(event) else { continue };
@@ -228,15 +231,30 @@ async fn drive<C: Contender>(address: Multiaddr, in_flight: usize, time: Duratio
             break;
         }
         if now >= begin {
+            cpu_before.get_or_insert_with(|| cpu(server));
             histogram.record((now - asked).as_nanos() as u64).unwrap();
         }
         open.insert(swarm.behaviour_mut().ask(&peer), now);
     }
+    let cpu_us = (cpu(server) - cpu_before.unwrap_or_default()).as_secs_f64() * 1e6;
     Figures {
         per_second: histogram.len() as f64 / time.as_secs_f64(),
         p50_us: histogram.value_at_quantile(0.5) as f64 / 1e3,
         p99_us: histogram.value_at_quantile(0.99) as f64 / 1e3,
+        cpu_us: cpu_us / histogram.len() as f64,
     }
+}
+
+/// Processor time that this process and the server have used; nothing where there is no `/proc`.
+fn cpu(server: u32) -> Duration {
+    let of = |process: &str| -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // The name of the program may contain spaces; user and system time are the 12th and 13th field behind it.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
+    };
+    // Clock ticks, 100 per second on every Linux of the last decades.
+    Duration::from_millis(10 * (of("self") + of(&server.to_string())))
 }
 
 struct Server(Child);
@@ -260,11 +278,13 @@ fn spawn(name: &str, transport: Transport) -> (Server, Multiaddr) {
 }
 
 fn measure<C: Contender>(transport: Transport, in_flight: usize, time: Duration, best: &mut Figures) {
-    let (_server, address) = spawn(C::NAME, transport);
+    let (server, address) = spawn(C::NAME, transport);
     let figures = runtime().block_on(async {
         // Whatever goes wrong, the run ends.
         let limit = time * 4 + Duration::from_secs(10);
-        tokio::time::timeout(limit, drive::<C>(address, in_flight, time)).await.expect("stalled")
+        tokio::time::timeout(limit, drive::<C>(server.0.id(), address, in_flight, time))
+            .await
+            .expect("stalled")
     });
     if figures.per_second > best.per_second {
         *best = figures;
@@ -321,16 +341,17 @@ fn main() {
 }
 
 fn row(transport: Transport, in_flight: usize, theirs: Figures, ours: Figures) {
+    let show = |figures: Figures| {
+        let Figures { per_second, p50_us, p99_us, cpu_us } = figures;
+        format!("{per_second:.0} ({p50_us:.0}/{p99_us:.0}), {cpu_us:.1}")
+    };
     println!(
-        "| {} | {in_flight} | {:.0} ({:.0}/{:.0}) | {:.0} ({:.0}/{:.0}) | {:.1} × | {:.1} × lower |",
+        "| {} | {in_flight} | {} | {} | {:.1} × | {:.1} × lower | {:.1} × less |",
         transport.name(),
-        theirs.per_second,
-        theirs.p50_us,
-        theirs.p99_us,
-        ours.per_second,
-        ours.p50_us,
-        ours.p99_us,
+        show(theirs),
+        show(ours),
         ours.per_second / theirs.per_second,
         theirs.p50_us / ours.p50_us,
+        theirs.cpu_us / ours.cpu_us,
     );
 }

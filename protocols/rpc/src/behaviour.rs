@@ -7,6 +7,7 @@ mod swarm;
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -27,6 +28,9 @@ use crate::queue::QUEUED_REQUEST_BYTES;
 use crate::{Bound, InboundFailure, OutboundFailure, ResponseChannel};
 use deadlines::Deadlines;
 use peers::{Dial, Peers};
+
+/// Of so many peers addresses are remembered, ten each; the least recently used go first.
+const KNOWN_PEERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 
 /// Above this, the memory of the encoder is given back after use.
 const KEPT_SCRATCH_BYTES: usize = 256 << 10;
@@ -62,7 +66,7 @@ where
             protocol,
             config: Arc::new(config),
             peers: Peers::default(),
-            addresses: PeerAddresses::default(),
+            addresses: PeerAddresses::new(KNOWN_PEERS),
             deadlines: Deadlines::default(),
             next_number: 1,
             events: VecDeque::new(),
@@ -90,6 +94,7 @@ where
                 self.counters.full += 1;
             }
             self.emit(Event::OutboundFailure { peer: *peer, id, error });
+            self.peers.forget_if_idle(slot);
         }
         id
     }
@@ -261,3 +266,6 @@ fn clear_scratch(scratch: &mut Vec<u8>) {
     scratch.clear();
     scratch.shrink_to(KEPT_SCRATCH_BYTES);
 }
+
+#[cfg(test)]
+mod tests;

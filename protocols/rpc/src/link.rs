@@ -80,6 +80,16 @@ pub(crate) struct Removed {
     pub(crate) stranded: bool,
 }
 
+/// What there is of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// A connection, or requests to it.
+    Something,
+    /// Only requests of it that this program has not answered.
+    Channels,
+    Nothing,
+}
+
 /// How many requests of the remote may still be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Room {
@@ -297,6 +307,12 @@ impl State {
         });
     }
 
+    fn unblock(&mut self) {
+        for lane in &mut self.lanes {
+            lane.blocked = false;
+        }
+    }
+
     pub(crate) fn remove_lane(&mut self, connection: ConnectionId) -> Removed {
         let Some(index) = self.lanes.iter().position(|lane| lane.connection == connection) else {
             return Removed { unanswered: 0, lost_up_to: None, stranded: false };
@@ -306,6 +322,11 @@ impl State {
         if self.chosen == Some(connection) {
             lost_up_to = Some(self.queue.taken());
             self.choose();
+            if self.chosen.is_none() {
+                // Rather one that failed before than none.
+                self.unblock();
+                self.choose();
+            }
         }
         Removed { unanswered, lost_up_to, stranded: self.chosen.is_none() && !self.queue.is_empty() }
     }
@@ -321,9 +342,7 @@ impl State {
     /// Gives up what waits, and makes every connection usable again for later requests.
     pub(crate) fn give_up(&mut self) -> u64 {
         self.queue.clear();
-        for lane in &mut self.lanes {
-            lane.blocked = false;
-        }
+        self.unblock();
         if self.chosen.is_none() {
             self.choose();
         }
@@ -362,8 +381,17 @@ impl State {
         self.unanswered
     }
 
-    /// Whether nothing is lost by forgetting the peer.
-    pub(crate) fn is_forgettable(&self) -> bool {
-        self.lanes.is_empty() && self.outstanding == 0 && self.unanswered == 0
+    /// What would be lost by forgetting the peer.
+    pub(crate) fn rest(&self) -> Rest {
+        if !self.lanes.is_empty() || self.outstanding > 0 {
+            Rest::Something
+        } else if self.unanswered > 0 {
+            Rest::Channels
+        } else {
+            Rest::Nothing
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,7 @@ pub mod limits;
 pub mod member;
 pub mod position;
 pub mod record;
+pub mod time;
 pub mod voters;
 
 pub use clock::{ActorId, Clock, Dot};
@@ -37,4 +38,5 @@ pub use member::{Incarnation, MemberError, MemberRecord, MemberState, SignedMemb
 pub use multiaddr::Multiaddr;
 pub use position::{Partition, PartitionCount, Position};
 pub use record::{Applied, Content, OperationId, Record, Sibling, Write, WriteError};
+pub use time::Now;
 pub use voters::{Voter, Voters, VotersDigest};

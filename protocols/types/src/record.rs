@@ -337,14 +337,17 @@ impl Record {
 
     /// `more` is newest first, as are the operations.
     fn remember(&mut self, more: &[Operation]) {
+        let mut at = 0;
         for operation in more {
-            match self.operations.binary_search_by(|o| operation.cmp(o)) {
-                Ok(_) => {}
-                Err(at) if at >= OPERATIONS_MAX => break,
-                Err(at) => {
-                    self.operations.insert(at, *operation);
-                    self.operations.truncate(OPERATIONS_MAX);
-                }
+            while self.operations.get(at).is_some_and(|o| o > operation) {
+                at += 1;
+            }
+            if at >= OPERATIONS_MAX {
+                break;
+            }
+            if self.operations.get(at) != Some(operation) {
+                self.operations.insert(at, *operation);
+                self.operations.truncate(OPERATIONS_MAX);
             }
         }
     }

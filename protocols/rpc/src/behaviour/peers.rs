@@ -8,7 +8,7 @@ use libp2p::PeerId;
 use libp2p::swarm::ConnectionId;
 
 use crate::config::Config;
-use crate::link::Link;
+use crate::link::{Link, Rest};
 
 /// One remote.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct Peers {
     slots: Vec<Option<Peer>>,
     free: Vec<u32>,
     by_id: HashMap<PeerId, u32>,
+    /// Without a connection, yet the program still holds requests of theirs, which count.
+    lingering: Vec<u32>,
 }
 
 impl Peers {
@@ -84,17 +86,27 @@ impl Peers {
         slot
     }
 
-    /// Drops the remotes of which nothing is left. Called where a connection or a dial ends, which is seldom.
-    pub(crate) fn forget_idle(&mut self) {
-        for (slot, place) in self.slots.iter_mut().enumerate() {
-            if let Some(peer) = place
-                && peer.dial == Dial::None
-                && peer.link.lock().is_forgettable()
-            {
-                self.by_id.remove(&peer.id);
-                *place = None;
-                self.free.push(slot as u32);
+    /// Forgets a remote of which nothing is left, now or when its last request has been answered.
+    pub(crate) fn forget_if_idle(&mut self, slot: u32) {
+        self.lingering.push(slot);
+        for slot in std::mem::take(&mut self.lingering) {
+            let Some(place) = self.slots.get_mut(slot as usize) else { continue };
+            let Some(peer) = place.as_ref().filter(|peer| peer.dial == Dial::None) else { continue };
+            let rest = peer.link.lock().rest();
+            match rest {
+                Rest::Something => {}
+                Rest::Channels => self.lingering.push(slot),
+                Rest::Nothing => {
+                    self.by_id.remove(&peer.id);
+                    *place = None;
+                    self.free.push(slot);
+                }
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
+use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm,
@@ -61,7 +61,7 @@ impl<Req, Res> Behaviour<Req, Res> {
         if removed.stranded {
             self.redial(peer_id, slot, taken);
         }
-        self.peers.forget_idle();
+        self.peers.forget_if_idle(slot);
     }
 
     /// Requests that were not sent survive their connection, as long as a new one can be had.
@@ -103,7 +103,7 @@ impl<Req, Res> Behaviour<Req, Res> {
                 if !peer.link.lock().is_connected() {
                     self.give_up(slot, &OutboundFailure::DialFailure);
                 }
-                self.peers.forget_idle();
+                self.peers.forget_if_idle(slot);
             }
             Dial::None => {}
         }
@@ -181,6 +181,10 @@ impl<Req, Res> Behaviour<Req, Res> {
         if peer.pending.remove(&id.number).is_none() {
             return;
         }
+        if peer.dial == Dial::Foreign && peer.pending.is_empty() {
+            // Nobody waits for that dial any more: the next request may try its own.
+            peer.dial = Dial::None;
+        }
         {
             let mut state = peer.link.lock();
             state.queue.remove(id.number);
@@ -188,6 +192,7 @@ impl<Req, Res> Behaviour<Req, Res> {
         }
         let event = Event::OutboundFailure { peer: peer.id, id, error: OutboundFailure::Timeout };
         self.events.push_back(ToSwarm::GenerateEvent(event));
+        self.peers.forget_if_idle(id.slot);
     }
 }
 
@@ -233,6 +238,9 @@ where
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         self.addresses.on_swarm_event(&event);
         if let FromSwarm::ConnectionEstablished(event) = &event {
+            if let ConnectedPoint::Dialer { address, .. } = event.endpoint {
+                self.addresses.add(event.peer_id, address.clone());
+            }
             self.on_connection_established(&event.peer_id, event.connection_id);
         } else if let FromSwarm::ConnectionClosed(event) = &event {
             self.on_connection_closed(&event.peer_id, event.connection_id);

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod raw;
+
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -94,6 +96,38 @@ where
         }
     };
     tokio::time::timeout(DEADLINE, search).await.expect("what was waited for did not happen")
+}
+
+/// Polls one swarm until `pick` finds what it waits for.
+pub async fn until_alone<A: NetworkBehaviour, T>(
+    swarm: &mut Swarm<A>,
+    mut pick: impl FnMut(&mut Swarm<A>, SwarmEvent<A::ToSwarm>) -> Option<T>,
+) -> T {
+    use futures::StreamExt as _;
+    let search = async {
+        loop {
+            let event = swarm.select_next_some().await;
+            if let Some(found) = pick(swarm, event) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, search).await.expect("what was waited for did not happen")
+}
+
+/// Polls a swarm while `task` runs. The events are dropped.
+pub async fn alongside<A: NetworkBehaviour, T>(swarm: &mut Swarm<A>, task: impl Future<Output = T>) -> T {
+    use futures::StreamExt as _;
+    let both = async {
+        let mut task = std::pin::pin!(task);
+        loop {
+            match select(task, swarm.next()).await {
+                Either::Left((result, _)) => return result,
+                Either::Right((_, rest)) => task = rest,
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, both).await.expect("the task did not end")
 }
 
 /// An outcome of a request of the first swarm.

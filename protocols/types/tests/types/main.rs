@@ -6,6 +6,16 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+mod apply;
+mod causality;
+mod codec;
 mod common;
+mod context;
+mod custody;
+mod golden;
+mod hostile;
+mod member;
 mod merge;
+mod position;
 mod schedule;
+mod voters;

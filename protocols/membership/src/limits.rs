@@ -1,0 +1,55 @@
+//! The bounds and periods of membership, each with its reason. Bounds on member records
+//! themselves are in [`henge_types::limits`].
+
+use std::time::Duration;
+
+use henge_types::limits::{MEMBER_RECORD_MAX_BYTES, MEMBERS_MAX};
+
+/// Updates in one message. The largest (a full record and a map of 2^16 partitions) has less
+/// than 25 KiB, so that a full message stays below a frame of 4 MiB. What does not fit follows in the next
+/// exchange.
+pub const UPDATES_MAX: usize = 128;
+/// Entries in the summary of an exchange: one for each member of the largest view.
+pub const SUMMARY_MAX: usize = MEMBERS_MAX;
+/// Largest gossip payload, in bytes: a record, its signature, and their framing.
+pub const GOSSIP_MAX_BYTES: usize = MEMBER_RECORD_MAX_BYTES + 256;
+/// Connected peers that are looked after: all members, and as many that may become one.
+pub const LINKS_MAX: usize = 2 * MEMBERS_MAX;
+/// Peers that a newcomer asks to let it in.
+pub const JOIN_TARGETS_MAX: usize = 64;
+/// Up to so many members, a peer sends its own declarations straight to each connected member;
+/// in larger rings that would cost too much at every change, and gossip carries them.
+pub const DIRECT_MEMBERS_MAX: usize = 64;
+/// Faults after which the rest of a message is not read.
+pub const FAULTS_PER_MESSAGE_MAX: usize = 8;
+/// Actions that may wait before further [`Action::Fault`](crate::Action::Fault)s are only counted. All other actions are
+/// bounded by what causes them.
+pub const ACTIONS_MAX: usize = 1024;
+
+/// Counters reserved at a time: at one heartbeat per second more than an hour. A restart skips
+/// what is left of a block.
+pub const COUNTER_BLOCK: u64 = 4096;
+
+/// Shortest time between two heartbeats.
+pub const HEARTBEAT_MIN: Duration = Duration::from_secs(1);
+/// Heartbeats per second in the whole ring. Each reaches a peer about six times and costs 20-70 µs
+/// of its time, so this is below one percent of a core in a ring of any size.
+pub const HEARTBEATS_PER_SECOND: u32 = 20;
+/// Shortest time between two exchanges of views.
+pub const EXCHANGE_MIN: Duration = Duration::from_secs(10);
+/// Heartbeat intervals between two exchanges: a summary grows with the ring as the heartbeat
+/// interval does, so that the bytes per second stay the same.
+pub const EXCHANGE_HEARTBEATS: u32 = 10;
+/// Shortest time between two publications of the own record outside the heartbeat.
+pub const PUBLISH_MIN: Duration = Duration::from_secs(1);
+/// Shortest time between two savings of the view.
+pub const PERSIST_MIN: Duration = Duration::from_secs(1);
+/// Added to [`PERSIST_MIN`] for each member: a large view is saved less often.
+pub const PERSIST_PER_MEMBER: Duration = Duration::from_millis(10);
+/// After how long a failed request is tried again.
+pub const RETRY: Duration = Duration::from_secs(1);
+/// How long a custody map is waited for before it is fetched: its owner may be sending it.
+pub const FETCH_DELAY: Duration = Duration::from_millis(100);
+/// Shortest time between two incarnations, so that two processes with one identity do not race
+/// each other without end.
+pub const REBIRTH_MIN: Duration = Duration::from_secs(10);

@@ -1,0 +1,224 @@
+//! What peers say to each other about who is in the ring.
+//!
+//! Everything is CBOR: structures are maps with text keys, so that a field can be added.
+
+use bytes::Bytes;
+use henge_types::codec::Stored;
+use henge_types::{
+    ClusterName, ClusterParams, CustodyDigest, CustodyMap, DecodeError, Incarnation, PeerId, RingId,
+    RingSecret, SignedMember,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::fault::Fault;
+use crate::limits::{GOSSIP_MAX_BYTES, SUMMARY_MAX, UPDATES_MAX};
+
+/// What is known of one member: its record, and its custody map where the sender has the one of
+/// this very record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// What the member says of itself.
+    pub member: SignedMember,
+    /// Its custody map. Left out where the receiver has it, or the sender has none that fits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custody: Option<CustodyMap>,
+}
+
+/// How much the sender knows of one member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The member.
+    pub peer: PeerId,
+    /// The incarnation in the newest record.
+    pub incarnation: Incarnation,
+    /// The counter in the newest record.
+    pub counter: u64,
+    /// The digest of the custody map that the sender holds; of the empty map if it holds none.
+    pub custody: CustodyDigest,
+}
+
+/// What one peer asks of another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// "Let me in": from a newcomer, or from a member that was told to join.
+    Join {
+        /// What the sender was started with.
+        params: ClusterParams,
+        /// The ring it is a member of; none for a newcomer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ring: Option<RingId>,
+    },
+    /// "This is what I know": the anti-entropy of views.
+    Exchange {
+        /// The sender's ring.
+        ring: RingId,
+        /// All that it knows, in the order of the peer ids.
+        summary: Vec<Known>,
+    },
+    /// "You do not know this yet", unasked.
+    Push {
+        /// The sender's ring.
+        ring: RingId,
+        /// The news.
+        updates: Vec<Update>,
+    },
+    /// "Tell me all about these", custody maps included.
+    Fetch {
+        /// The sender's ring.
+        ring: RingId,
+        /// Whom it asks about.
+        peers: Vec<PeerId>,
+    },
+}
+
+/// What the other answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// To [`Request::Join`]: everything that makes a member.
+    Welcome {
+        /// The ring.
+        ring: RingId,
+        /// Its secret.
+        secret: RingSecret,
+        /// What it was born with.
+        params: ClusterParams,
+        /// Its members; those beyond a full message follow by [`Request::Exchange`].
+        updates: Vec<Update>,
+    },
+    /// To [`Request::Exchange`].
+    Exchanged {
+        /// What the answering peer knows better.
+        updates: Vec<Update>,
+        /// Whom the asking peer knows better.
+        wanted: Vec<PeerId>,
+    },
+    /// To [`Request::Push`]: taken note of.
+    Pushed,
+    /// To [`Request::Fetch`]: what is known of those asked about.
+    Updates {
+        /// Unknown peers are left out.
+        updates: Vec<Update>,
+    },
+    /// To any request: not with you.
+    Refused(Refusal),
+}
+
+/// Why one peer does not talk to another about membership, in words for the one that asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Rings never merge.
+    #[error(
+        "that peer belongs to another ring, {ring}, and rings never merge: join a peer of your own ring, \
+         or start with an empty data directory to join that one"
+    )]
+    OtherRing {
+        /// The ring of the refusing peer.
+        ring: RingId,
+    },
+    /// The rings could not work with each other's numbers.
+    #[error(
+        "that ring was born with {params}, and this peer was started with other numbers: start it with the same"
+    )]
+    OtherParams {
+        /// What the ring of the refusing peer was born with.
+        params: ClusterParams,
+    },
+    /// Protocols carry the name of their cluster, so peers of two clusters understand nothing of each other.
+    #[error(
+        "that peer does not speak for a cluster named {cluster:?}: it has another cluster name, or is no henge \
+         peer; give both the same cluster name"
+    )]
+    OtherCluster {
+        /// The name that this peer was started with.
+        cluster: ClusterName,
+    },
+    /// The peer asked is itself still looking for a ring.
+    #[error(
+        "that peer is in no ring itself yet: join one that is, or start the first peer of the ring with \
+         nobody to join"
+    )]
+    NotMember,
+    /// The request was over a bound.
+    #[error("that peer does not read messages this long: the versions of the two differ too much")]
+    TooMany,
+}
+
+impl Refusal {
+    /// Whether asking the same peer again cannot help: somebody has to start one of the two
+    /// differently.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::OtherRing { .. } | Self::OtherParams { .. } | Self::OtherCluster { .. } => true,
+            Self::NotMember | Self::TooMany => false,
+        }
+    }
+}
+
+impl Request {
+    /// The ring that the sender is a member of.
+    #[must_use]
+    pub fn ring(&self) -> Option<RingId> {
+        match self {
+            Self::Join { ring, .. } => *ring,
+            Self::Exchange { ring, .. } | Self::Push { ring, .. } | Self::Fetch { ring, .. } => Some(*ring),
+        }
+    }
+
+    pub(crate) fn check_bounds(&self) -> Result<(), Fault> {
+        match self {
+            Self::Join { .. } => Ok(()),
+            Self::Exchange { summary, .. } => at_most("summary entries", summary.len(), SUMMARY_MAX),
+            Self::Push { updates, .. } => at_most("updates", updates.len(), UPDATES_MAX),
+            Self::Fetch { peers, .. } => at_most("peers", peers.len(), UPDATES_MAX),
+        }
+    }
+}
+
+impl Response {
+    pub(crate) fn check_bounds(&self) -> Result<(), Fault> {
+        match self {
+            Self::Welcome { updates, .. } | Self::Updates { updates } => {
+                at_most("updates", updates.len(), UPDATES_MAX)
+            }
+            Self::Exchanged { updates, wanted } => at_most("updates", updates.len(), UPDATES_MAX)
+                .and_then(|()| at_most("wanted peers", wanted.len(), UPDATES_MAX)),
+            Self::Pushed | Self::Refused(_) => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), Fault> {
+    if count <= max { Ok(()) } else { Err(Fault::TooMany { what, count, max }) }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Gossip(SignedMember);
+
+impl Stored for Gossip {
+    const VERSION: u8 = 1;
+}
+
+/// The gossip payload that carries `member`: a version byte, then its CBOR. Custody maps are not
+/// gossiped: they are pushed or fetched.
+///
+/// # Errors
+/// As for [`henge_types::codec::encode`]; no member record causes it.
+pub fn encode_gossip(member: &SignedMember) -> Result<Bytes, DecodeError> {
+    Gossip(member.clone()).to_stored().map(Bytes::from)
+}
+
+/// Reads a gossip payload. The signature is not checked yet.
+///
+/// # Errors
+/// [`Fault::TooMany`] for a payload over [`GOSSIP_MAX_BYTES`], else [`Fault::Undecodable`].
+pub fn decode_gossip(payload: &[u8]) -> Result<SignedMember, Fault> {
+    at_most("bytes", payload.len(), GOSSIP_MAX_BYTES)?;
+    Gossip::from_stored(payload).map(|gossip| gossip.0).map_err(Fault::Undecodable)
+}

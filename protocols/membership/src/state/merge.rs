@@ -1,0 +1,128 @@
+//! What others say about members, and what it means when they know more of this peer than it
+//! does itself.
+
+use henge_types::{Custody, CustodyMap, DecodeError, Incarnation, MemberError, Now, PeerId};
+
+use super::links::Kind;
+use super::{Action, Relay, State};
+use crate::fault::Fault;
+use crate::limits::{FAULTS_PER_MESSAGE_MAX, REBIRTH_MIN};
+use crate::message::{Update, decode_gossip};
+use crate::view::Merged;
+
+impl State {
+    /// `from` told of members in an answer of another protocol (a replica that sees other voters).
+    pub fn on_updates(&mut self, from: PeerId, updates: Vec<Update>, now: Now) {
+        self.merge_all(from, updates, now);
+        self.settle(now);
+    }
+
+    /// A payload came by gossip from the connected peer `source`, who need not have written it.
+    /// Says what to do with it.
+    pub fn on_gossip(&mut self, source: PeerId, payload: &[u8], now: Now) -> Relay {
+        let merged =
+            decode_gossip(payload).and_then(|member| self.merge_one(Update { member, custody: None }, now));
+        let relay = match &merged {
+            Ok(Merged::New | Merged::Newer | Merged::Same) => Relay::Forward,
+            Ok(Merged::Older) => Relay::Ignore,
+            Err(fault) if is_forgery(fault) => Relay::Reject,
+            Err(_) => Relay::Ignore,
+        };
+        // Before it is in a ring, a peer cannot tell what belongs to its own.
+        if let (Err(fault), true) = (merged, self.is_member()) {
+            self.fault(source, fault);
+        }
+        self.settle(now);
+        relay
+    }
+
+    // Says how many of the updates were news. After some faults the rest is not read: to check a signature costs
+    // more than to make up an update.
+    pub(super) fn merge_all(&mut self, from: PeerId, updates: Vec<Update>, now: Now) -> usize {
+        let (mut news, mut faults) = (0, 0);
+        for update in updates {
+            match self.merge_one(update, now) {
+                Ok(Merged::New | Merged::Newer) => news += 1,
+                Ok(Merged::Same | Merged::Older) => {}
+                Err(fault) => {
+                    faults += usize::from(!matches!(fault, Fault::ViewFull { .. }));
+                    self.fault(from, fault);
+                    if faults >= FAULTS_PER_MESSAGE_MAX {
+                        break;
+                    }
+                }
+            }
+        }
+        news
+    }
+
+    pub(super) fn merge_one(&mut self, update: Update, now: Now) -> Result<Merged, Fault> {
+        let peer = update.member.record().peer;
+        if peer == self.me {
+            return self.merge_own(&update, now);
+        }
+        let merged = self.view.merge(update, &*self.signer, now)?;
+        match merged {
+            Merged::New => {
+                self.counters.new += 1;
+                self.actions.push_back(Action::NewMember { peer });
+                self.links.want(peer, Kind::Exchange);
+            }
+            Merged::Newer => self.counters.newer += 1,
+            Merged::Same => self.counters.same += 1,
+            Merged::Older => self.counters.older += 1,
+        }
+        Ok(merged)
+    }
+
+    // The own record is written here only. An echo is ignored. One that this life of the store cannot have
+    // written shows that the store was lost or rolled back (or that the identity is used twice), so its custody
+    // is not to be trusted: only a new incarnation, with custody of nothing, supersedes what others hold.
+    fn merge_own(&mut self, update: &Update, now: Now) -> Result<Merged, Fault> {
+        let record = update.member.record();
+        if self.view.ring() != Some(record.ring) {
+            return Err(Fault::OtherRing { ring: record.ring });
+        }
+        if self.own.may_have_signed(record.incarnation, record.counter) {
+            self.counters.same += 1;
+            return Ok(Merged::Same);
+        }
+        update.member.verify(&*self.signer)?;
+        self.counters.conflicts += 1;
+        let too_soon = self.reborn_at.is_some_and(|at| now.monotonic < at + REBIRTH_MIN);
+        if !too_soon && record.incarnation < Incarnation(u64::MAX) {
+            self.reborn_at = Some(now.monotonic);
+            self.be_reborn(record.incarnation, now);
+        }
+        Ok(Merged::Older)
+    }
+
+    fn be_reborn(&mut self, known: Incarnation, now: Now) {
+        self.begin_life(known, now);
+        self.view.retract(&self.me);
+        self.actions.push_back(Action::Reborn { incarnation: self.own.incarnation() });
+        self.speak(now);
+    }
+
+    // max(Unix milliseconds, last known + 1): newer than all that is known even if the clock is
+    // behind, and than all that is not known if it is right.
+    pub(super) fn begin_life(&mut self, known: Incarnation, now: Now) {
+        let nothing = CustodyMap::uniform(self.params.partitions(), Custody::None);
+        self.own.begin(Incarnation(now.unix_ms.max(known.0.saturating_add(1))), nothing);
+    }
+}
+
+// What no honest peer passes on, of whatever ring and version.
+fn is_forgery(fault: &Fault) -> bool {
+    match fault {
+        Fault::Member(MemberError::Signature { .. } | MemberError::HashedKey { .. }) => true,
+        Fault::Undecodable(error) => !matches!(error, DecodeError::Newer { .. }),
+        Fault::TooMany { .. } => true,
+        Fault::Member(_)
+        | Fault::OtherRing { .. }
+        | Fault::OtherSecret
+        | Fault::Custody { .. }
+        | Fault::WrongResponse
+        | Fault::ViewFull { .. } => false,
+    }
+}

@@ -1,0 +1,128 @@
+//! What is said: the own record, and the requests that are due.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use henge_types::codec::Stored;
+use henge_types::{Now, PeerId};
+
+use super::links::Kind;
+use super::{Action, State};
+use crate::limits::{DIRECT_MEMBERS_MAX, UPDATES_MAX};
+use crate::message::{Request, Update, encode_gossip};
+
+impl State {
+    /// Signs the own record anew and spreads it.
+    pub(super) fn speak(&mut self, now: Now) {
+        if self.sign(now) {
+            self.spread();
+        }
+    }
+
+    /// Signs the own record with the next counter and takes it into the view. Says whether a counter was
+    /// there; a block is reserved long before the last one is used up.
+    pub(super) fn sign(&mut self, now: Now) -> bool {
+        let Some(ring) = self.view.ring() else { return false };
+        let signed = self.own.sign(ring, &*self.signer);
+        if let Some(reservation) = self.own.next_reservation() {
+            self.actions.push_back(Action::Reserve { reservation });
+        }
+        let said = signed.is_some();
+        if let Some(own) = signed {
+            self.view.declare(own, now);
+        }
+        said
+    }
+
+    // In a small ring each member is told at once, custody map included, because a join waits for
+    // it; one push at a time to each, so that a burst of declarations becomes a few pushes.
+    fn spread(&mut self) {
+        let small = self.view.len() <= DIRECT_MEMBERS_MAX;
+        let linked = self.linked_members();
+        if small {
+            for peer in &linked {
+                self.owe(*peer, self.me);
+            }
+        }
+        let all_linked = linked.len() + 1 >= self.view.len();
+        if !small || !all_linked {
+            self.publish_soon();
+        }
+    }
+
+    /// `peer` is to be told all about `member`.
+    pub(super) fn owe(&mut self, peer: PeerId, member: PeerId) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.owed.insert(member);
+            self.links.want(peer, Kind::Push);
+        }
+    }
+
+    /// The connected peers that are members.
+    pub(super) fn linked_members(&self) -> Vec<PeerId> {
+        self.links.peers().filter(|peer| self.view.contains(peer)).copied().collect()
+    }
+
+    pub(super) fn poll_changed(&mut self) -> Option<Action> {
+        let generation = self.view.generation();
+        (generation != self.announced).then(|| {
+            self.announced = generation;
+            Action::Changed { generation, placed_generation: self.view.placed_generation() }
+        })
+    }
+
+    pub(super) fn poll_persist(&mut self) -> Option<Action> {
+        if !std::mem::take(&mut self.persist_due) {
+            return None;
+        }
+        let view = self.view.to_saved()?.to_stored().ok()?;
+        Some(Action::Persist { view: view.into() })
+    }
+
+    pub(super) fn poll_publish(&mut self) -> Option<Action> {
+        if !std::mem::take(&mut self.publish_due) {
+            return None;
+        }
+        let payload: Bytes = encode_gossip(self.view.get(&self.me)?.signed()).ok()?;
+        Some(Action::Publish { payload })
+    }
+
+    pub(super) fn poll_send(&mut self) -> Option<Action> {
+        while let Some((peer, kind, token)) = self.links.next_request() {
+            if let Some(request) = self.request(peer, kind) {
+                return Some(Action::Send { peer, token, request });
+            }
+            self.links.complete(token);
+        }
+        None
+    }
+
+    // Built when it is sent, so that it says what is true then.
+    fn request(&mut self, peer: PeerId, kind: Kind) -> Option<Request> {
+        if kind == Kind::Join {
+            let asked = self.join_targets.contains(&peer);
+            return asked.then(|| Request::Join { params: self.params, ring: self.view.ring() });
+        }
+        let ring = self.view.ring()?;
+        let link = self.links.get_mut(&peer)?;
+        match kind {
+            Kind::Join => None,
+            Kind::Push => {
+                let owed = take_some(&mut link.owed);
+                let updates: Vec<Update> =
+                    owed.iter().filter_map(|member| self.view.update(member)).collect();
+                (!updates.is_empty()).then_some(Request::Push { ring, updates })
+            }
+            Kind::Fetch => {
+                let peers = take_some(&mut link.fetch_of);
+                link.fetching.clone_from(&peers);
+                (!peers.is_empty()).then_some(Request::Fetch { ring, peers })
+            }
+            Kind::Exchange => Some(Request::Exchange { ring, summary: self.view.summary() }),
+        }
+    }
+}
+
+fn take_some(from: &mut BTreeSet<PeerId>) -> Vec<PeerId> {
+    std::iter::from_fn(|| from.pop_first()).take(UPDATES_MAX).collect()
+}

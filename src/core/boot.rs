@@ -1,0 +1,273 @@
+//! The start of a peer: what it saved, the birth of a ring, the way into one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use henge_membership::{SavedView, Start, State};
+use henge_types::codec::Stored;
+use henge_types::member::Signer;
+use henge_types::{ClusterParams, Custody, CustodyMap, Now, Partition, PeerId, RingId, RingSecret};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::next::{AfterStore, Save};
+use super::{Core, Identity, Ids, Phase, Saved, Stats};
+use crate::actors::{Counters, DotCounter, Stretches, load};
+use crate::config::Config;
+use crate::error::ConfigError;
+use crate::event::Event;
+use crate::links::Links;
+use crate::ownership::Ownership;
+use crate::rebalance::Rebalance;
+use crate::store::{MetaKey, Ticket, WriteOp};
+
+/// What is saved of the ring.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ring {
+    pub(super) cluster: henge_types::ClusterName,
+    pub(super) ring: RingId,
+    pub(super) secret: RingSecret,
+    pub(super) params: ClusterParams,
+}
+
+impl Stored for Ring {
+    const VERSION: u8 = 1;
+}
+
+/// What a member has that a newcomer has not.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) ring: Ring,
+    pub(super) ownership: Ownership,
+    /// Custody and actors: as saved, or being saved.
+    pub(super) stretches: Stretches,
+    pub(super) rebalance: Rebalance,
+    /// Whether a change of custody is being saved.
+    pub(super) changing: bool,
+    /// Partitions that are being given up: they take nothing any more.
+    pub(super) closing: BTreeSet<Partition>,
+    /// The last write that may still have gone to one of them.
+    pub(super) closing_after: Ticket,
+    /// The generation of the view that custody was last looked at for.
+    pub(super) looked: Option<u64>,
+}
+
+impl Standing {
+    fn new(ring: Ring, stretches: Stretches) -> Self {
+        Self {
+            ownership: Ownership::new(ring.ring, ring.params),
+            ring,
+            stretches,
+            rebalance: Rebalance::default(),
+            changing: false,
+            closing: BTreeSet::new(),
+            closing_after: Ticket(0),
+            looked: None,
+        }
+    }
+}
+
+/// A signer that the core and its membership share.
+struct Shared(Arc<dyn Signer + Sync>);
+
+impl Signer for Shared {
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.0.sign(message)
+    }
+
+    fn verify(&self, peer: &PeerId, message: &[u8], signature: &[u8]) -> bool {
+        self.0.verify(peer, message, signature)
+    }
+}
+
+impl Core {
+    /// A peer at its start.
+    ///
+    /// With nothing saved it starts a new ring if it has nobody to join, and joins otherwise;
+    /// with a ring saved it goes on as the member that it was. `seed` is its entropy: 256 random
+    /// bits, never used twice.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when what is saved cannot be read, or belongs to another cluster or to
+    /// other parameters than `config` insists on.
+    pub fn new(
+        config: Config,
+        identity: Identity,
+        saved: &Saved,
+        seed: [u8; 32],
+        now: Now,
+    ) -> Result<Self, ConfigError> {
+        let ring = load::<Ring>(saved.get(&MetaKey::Ring))?;
+        let counters = load::<Counters>(saved.get(&MetaKey::Counters))?.unwrap_or_default();
+        let stretches = load::<Stretches>(saved.get(&MetaKey::Custody))?;
+        if let Some(ring) = &ring {
+            check(&config, ring)?;
+        }
+        let Identity { peer: me, signer } = identity;
+        let mut member = None;
+        let mut unclean = false;
+        let (params, start) = match (ring, counters.records) {
+            (Some(ring), Some(reserved)) => {
+                let mut stretches = stretches.unwrap_or_else(|| Stretches::new(ring.params.partitions()));
+                unclean = !counters.clean;
+                if unclean {
+                    stretches.begin(ring.params.partitions().all());
+                }
+                let none = SavedView { ring: ring.ring, members: Vec::new() };
+                let view = load(saved.get(&MetaKey::View))?.unwrap_or(none);
+                let (id, secret, params) = (ring.ring, ring.secret, ring.params);
+                let custody = stretches.custody.clone();
+                member = Some(Standing::new(ring, stretches));
+                (params, Start::Restart { ring: id, secret, reserved, custody, view })
+            }
+            (Some(_), None) if config.join().is_empty() && !first_of_ring(stretches.as_ref()) => {
+                return Err(ConfigError::JoinUnfinished);
+            }
+            (ring, _) if config.join().is_empty() => {
+                let params = config.params().unwrap_or_default();
+                let (ring, secret) = ring.map_or_else(|| draw(&seed), |r| (r.ring, r.secret));
+                let mut stretches = Stretches::new(params.partitions());
+                stretches.custody = CustodyMap::uniform(params.partitions(), Custody::Full);
+                stretches.begin(params.partitions().all());
+                let cluster = config.cluster().clone();
+                member = Some(Standing::new(Ring { cluster, ring, secret, params }, stretches));
+                (params, Start::Birth { ring, secret })
+            }
+            (_, _) => (config.params().unwrap_or_default(), Start::Join),
+        };
+        let born = matches!(start, Start::Birth { .. });
+        let membership = membership(&config, me, params, start, &signer, &seed, now);
+        let join = config.join().to_vec();
+        let mut core = Self {
+            config,
+            me,
+            signer,
+            seed,
+            now,
+            membership,
+            member,
+            dots: DotCounter::new(counters.dots),
+            records: counters.records,
+            links: Links::default(),
+            join,
+            operations: std::collections::BTreeMap::new(),
+            undamaging: BTreeSet::new(),
+            requests: std::collections::BTreeMap::new(),
+            stores: std::collections::BTreeMap::new(),
+            writes: BTreeSet::new(),
+            unsynced: std::collections::VecDeque::new(),
+            timers: BTreeSet::new(),
+            outputs: std::collections::VecDeque::new(),
+            ids: Ids::default(),
+            stats: Stats::default(),
+            phase: Phase::Starting,
+        };
+        core.boot(born, unclean);
+        core.settle();
+        Ok(core)
+    }
+
+    fn boot(&mut self, born: bool, unclean: bool) {
+        if born {
+            if let Some(ring) = self.ring() {
+                self.event(Event::RingBorn { ring });
+            }
+            self.save_ring();
+        }
+        if born || unclean {
+            self.save_custody();
+        }
+        // Also takes back that the last stop was clean, before anything is written.
+        if let Some(upto) = self.dots.reservation() {
+            self.save_counters(upto, false);
+        }
+        self.dial();
+    }
+
+    /// Joins with other parameters than assumed: those of the ring, where the user insists on none.
+    pub(super) fn adopt(&mut self, params: ClusterParams) {
+        self.membership =
+            membership(&self.config, self.me, params, Start::Join, &self.signer, &self.seed, self.now);
+        let connected: Vec<PeerId> = self.links.connected().collect();
+        for peer in connected {
+            self.membership.handle_connected(peer, self.now);
+            self.membership.handle_join(peer, self.now);
+        }
+    }
+
+    /// This peer is let in: it becomes a member that has nothing.
+    pub(super) fn on_joined(&mut self, ring: RingId, secret: RingSecret, params: ClusterParams) {
+        let cluster = self.config.cluster().clone();
+        let stretches = Stretches::new(params.partitions());
+        self.member = Some(Standing::new(Ring { cluster, ring, secret, params }, stretches));
+        self.save_ring();
+        self.save_custody();
+        self.event(Event::Joined { ring });
+    }
+
+    fn save_ring(&mut self) {
+        let Some(member) = &self.member else { return };
+        if let Ok(value) = member.ring.to_stored() {
+            let op = WriteOp::Save { key: MetaKey::Ring, value: value.into() };
+            self.write(op, AfterStore::Saved(Save::Ring));
+        }
+    }
+
+    /// Saves up to where dots and member records are reserved.
+    pub(super) fn save_counters(&mut self, dots: u64, clean: bool) {
+        let records = self.records;
+        if let Ok(value) = (Counters { dots, records, clean }).to_stored() {
+            let op = WriteOp::Save { key: MetaKey::Counters, value: value.into() };
+            let save = if clean { Save::Stop } else { Save::Counters { dots, records } };
+            self.write(op, AfterStore::Saved(save));
+        }
+    }
+}
+
+fn membership(
+    config: &Config,
+    me: PeerId,
+    params: ClusterParams,
+    start: Start,
+    signer: &Arc<dyn Signer + Sync>,
+    seed: &[u8; 32],
+    now: Now,
+) -> State {
+    let seed = u64::from_be_bytes(first(Sha256::new().chain_update(b"membership").chain_update(seed)));
+    let config = henge_membership::Config::new(me, config.cluster().clone(), params)
+        .with_weight(config.weight())
+        .with_zone(config.zone().cloned())
+        .with_seed(seed);
+    State::new(config, start, Box::new(Shared(Arc::clone(signer))), now)
+}
+
+// Whether a birth was interrupted before the peer said anything: nobody else can know of the ring.
+fn first_of_ring(stretches: Option<&Stretches>) -> bool {
+    stretches.is_some_and(|s| s.custody.count(Custody::Full) == s.custody.len())
+}
+
+// The id and the secret of a new ring.
+fn draw(seed: &[u8; 32]) -> (RingId, RingSecret) {
+    let id = first(Sha256::new().chain_update(b"ring id").chain_update(seed));
+    let secret = first(Sha256::new().chain_update(b"ring secret").chain_update(seed));
+    (RingId(id), RingSecret(secret))
+}
+
+fn first<const BYTES: usize>(hash: Sha256) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    for (to, from) in bytes.iter_mut().zip(hash.finalize()) {
+        *to = from;
+    }
+    bytes
+}
+
+fn check(config: &Config, ring: &Ring) -> Result<(), ConfigError> {
+    if *config.cluster() != ring.cluster {
+        let (saved, given) = (ring.cluster.clone(), config.cluster().clone());
+        return Err(ConfigError::OtherCluster { saved, given });
+    }
+    match config.params() {
+        Some(given) if given != ring.params => Err(ConfigError::OtherParams { saved: ring.params, given }),
+        Some(_) | None => Ok(()),
+    }
+}

@@ -1,0 +1,190 @@
+//! Who is in the ring: what the membership asks for, and the connections to its members.
+
+use henge_membership::{Action, Declaration, Refusal, Update};
+use henge_types::{CustodyMap, Multiaddr, Partition, PeerId, SignedMember};
+use std::time::Duration;
+
+use super::io::{Output, Request, RequestFailure, Response};
+use super::next::{AfterRequest, AfterStore, Save, Timer};
+use super::{Core, Phase};
+use crate::event::Event;
+use crate::links::Target;
+use crate::store::{MetaKey, WriteOp};
+
+/// How soon after a change of the view custody is looked at: changes come in bursts.
+const LOOK_AFTER: Duration = Duration::from_millis(5);
+/// How often to look for members to dial.
+const DIAL_EVERY: Duration = Duration::from_millis(250);
+
+impl Core {
+    /// Carries out what the membership asks for, and follows the view.
+    pub(super) fn settle(&mut self) {
+        while let Some(action) = self.membership.poll_action() {
+            self.act(action);
+        }
+        self.look_into_closing();
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Send { peer, token, request } => {
+                self.request(peer, Request::Membership(request), AfterRequest::Membership { token });
+            }
+            Action::Publish { payload } => self.outputs.push_back(Output::Publish { data: payload }),
+            Action::Persist { view } => {
+                let op = WriteOp::Save { key: MetaKey::View, value: view };
+                self.write(op, AfterStore::Saved(Save::View));
+            }
+            Action::Reserve { reservation } => {
+                self.records = Some(reservation);
+                self.save_counters(self.dots.asked(), false);
+            }
+            Action::Joined { ring, secret, params } => self.on_joined(ring, secret, params),
+            Action::Reborn { incarnation } => {
+                tracing::warn!(%incarnation, "the ring knows a later life of this peer than its store does");
+                self.on_reborn();
+            }
+            Action::Changed { generation, .. } => {
+                tracing::trace!(generation, "the view changed");
+                self.wake_at(LOOK_AFTER, Timer::Rebalance);
+                self.replan_waiting();
+            }
+            Action::NewMember { peer } => {
+                if peer != self.me {
+                    self.event(Event::MemberMet { peer });
+                    self.dial();
+                }
+            }
+            Action::Refused { peer, refusal } => self.on_refused(peer, refusal),
+            Action::Fault { peer, fault } => self.fault(peer, fault.to_string()),
+            // The enum may grow with the membership protocol.
+            action => tracing::debug!(?action, "unknown action"),
+        }
+    }
+
+    fn on_refused(&mut self, peer: PeerId, refusal: Refusal) {
+        if let (Refusal::OtherParams { params }, None, None) = (&refusal, &self.member, self.config.params())
+        {
+            return self.adopt(*params);
+        }
+        self.event(Event::Refused { peer, refusal });
+    }
+
+    pub(super) fn fault(&mut self, peer: PeerId, reason: String) {
+        self.stats.faults += 1;
+        self.event(Event::PeerFault { peer, reason });
+    }
+
+    pub(super) fn on_connected(&mut self, peer: PeerId) {
+        self.links.on_connected(peer);
+        self.membership.handle_connected(peer, self.now);
+        if !self.join.is_empty() && !self.membership.view().contains(&peer) {
+            self.membership.handle_join(peer, self.now);
+        }
+        self.wake_at(LOOK_AFTER, Timer::Rebalance);
+    }
+
+    pub(super) fn on_disconnected(&mut self, peer: &PeerId) {
+        self.links.on_disconnected(peer);
+        self.membership.handle_disconnected(*peer, self.now);
+        self.dial();
+    }
+
+    /// The answer to a request of the membership protocol.
+    pub(super) fn on_membership_response(
+        &mut self,
+        peer: PeerId,
+        token: henge_membership::Token,
+        result: Result<Response, RequestFailure>,
+    ) {
+        let result = match result {
+            Ok(Response::Membership(response)) => Ok(response),
+            Ok(_) => Err(henge_membership::Failure::Lost),
+            Err(failure) => {
+                if self.member.is_none() {
+                    self.event(Event::JoinFailed { peer, failure: failure.clone() });
+                }
+                Err(match failure {
+                    RequestFailure::Unsupported => henge_membership::Failure::Unsupported,
+                    _ => henge_membership::Failure::Lost,
+                })
+            }
+        };
+        self.membership.on_response(token, result, self.now);
+    }
+
+    pub(super) fn on_dial_failed(
+        &mut self,
+        peer: Option<PeerId>,
+        address: Option<Multiaddr>,
+        reason: String,
+    ) {
+        let now = self.now.monotonic;
+        if let Some(peer) = peer {
+            self.links.on_dial_failed(&Target::Member(peer), now);
+        }
+        if let Some(address) = address {
+            self.links.on_dial_failed(&Target::Address(address.clone()), now);
+            if self.member.is_none() {
+                self.event(Event::JoinUnreachable { address: Some(address), reason });
+            }
+        }
+        self.wake_at(LOOK_AFTER, Timer::Rebalance);
+    }
+
+    /// Dials the members that are not connected, and the addresses to join through.
+    pub(super) fn dial(&mut self) {
+        if self.phase == Phase::Stopping {
+            return;
+        }
+        let view = self.membership.view();
+        let me = self.me;
+        let members = view.iter().filter(|(p, m)| **p != me && !m.record().addresses.is_empty());
+        let targets: Vec<Target> = members
+            .map(|(p, _)| Target::Member(*p))
+            .chain(self.join.iter().cloned().map(Target::Address))
+            .collect();
+        let due = self.links.due(targets.into_iter(), self.now.monotonic);
+        for target in due {
+            let output = match target {
+                Target::Member(peer) => {
+                    let record = self.membership.view().get(&peer).map(henge_membership::Member::record);
+                    let addresses = record.map(|r| r.addresses.clone()).unwrap_or_default();
+                    Output::Dial { peer, addresses }
+                }
+                Target::Address(address) => Output::DialAddress { address },
+            };
+            self.outputs.push_back(output);
+        }
+        self.wake_at(DIAL_EVERY, Timer::Links);
+    }
+
+    pub(super) fn on_addresses(&mut self, addresses: Vec<Multiaddr>) {
+        self.membership.declare(Declaration::default().with_addresses(addresses), self.now);
+    }
+
+    pub(super) fn on_records(&mut self, records: u64) {
+        self.membership.declare(Declaration::default().with_records(records), self.now);
+    }
+
+    /// The member records and custody by which this peer sees the voters of `partition`.
+    pub(super) fn voters_members(&mut self, partition: Partition) -> Vec<(SignedMember, CustodyMap)> {
+        let Some(voters) = self.voters(partition) else { return Vec::new() };
+        let view = self.membership.view();
+        let member = |v: &henge_types::Voter| {
+            let member = view.get(&v.peer).filter(|m| m.custody_is_current())?;
+            Some((member.signed().clone(), member.custody().clone()))
+        };
+        voters.as_slice().iter().filter_map(member).collect()
+    }
+
+    /// `peer` sees other voters, by these member records: learns what is new in them, and tells it what
+    /// it does not know.
+    pub(super) fn learn(&mut self, peer: PeerId, members: Vec<(SignedMember, CustodyMap)>) {
+        let updates =
+            members.into_iter().map(|(member, custody)| Update { member, custody: Some(custody) }).collect();
+        self.membership.on_updates(peer, updates, self.now);
+        self.membership.exchange_with(peer);
+        self.settle();
+    }
+}

@@ -1,0 +1,98 @@
+//! What the core does when an effect comes back.
+
+use std::time::Duration;
+
+use henge_quorum::Want;
+use henge_types::{Key, Partition, VotersDigest};
+
+use super::io::ChannelId;
+
+/// Numbers the operations of clients and of the core itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct OpId(pub(super) u64);
+
+/// Which attempt of an operation an answer belongs to; answers to earlier ones are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Attempt {
+    pub(super) op: OpId,
+    pub(super) number: u32,
+}
+
+/// When a store operation was executed.
+#[derive(Debug)]
+pub(super) enum AfterStore {
+    /// The coordinator's own part of a read.
+    OwnRead { attempt: Attempt },
+    /// The coordinator's own part of a write.
+    OwnWrite { attempt: Attempt },
+    /// Another peer's read.
+    Read { channel: ChannelId, partition: Partition, voters: VotersDigest, key: Key, want: Want },
+    /// Another peer's write.
+    Write { channel: ChannelId, partition: Partition, voters: VotersDigest, key: Key },
+    /// Read repair of the local record, or nothing that anybody waits for.
+    Repair { partition: Partition, key: Key },
+    /// A damaged key got what the other replicas have.
+    Undamage { key: Key },
+    /// Another peer compares partitions.
+    Compare { channel: ChannelId, entries: Vec<(Partition, VotersDigest)> },
+    /// Whether partitions that are being given up hold records.
+    GiveUp,
+    /// A piece of metadata is saved.
+    Saved(Save),
+}
+
+/// When a write is durable.
+#[derive(Debug)]
+pub(super) enum AfterSync {
+    /// The coordinator's own ack.
+    OwnWrite { op: OpId },
+    /// The ack of another peer's write.
+    Write { channel: ChannelId, partition: Partition, voters: VotersDigest },
+}
+
+/// Which piece of metadata was saved, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Save {
+    /// Counters: dots and member records are reserved up to here.
+    Counters { dots: u64, records: Option<henge_membership::Reservation> },
+    /// The identity of the ring: nobody waits, the reservation that follows is synced after it.
+    Ring,
+    /// Custody and actors.
+    Custody,
+    /// The members known.
+    View,
+    /// The last save: everything before it is synced with it.
+    Stop,
+}
+
+/// When a peer answered a request, or did not.
+#[derive(Debug)]
+pub(super) enum AfterRequest {
+    /// A message of the membership protocol.
+    Membership { token: henge_membership::Token },
+    /// A read of an operation.
+    Read { attempt: Attempt, sent: Duration },
+    /// A write of an operation.
+    Write { attempt: Attempt },
+    /// A read repair: nobody waits for it.
+    Repair,
+    /// An operation handed to a replica.
+    Forward { attempt: Attempt },
+    /// A comparison of partitions.
+    Compare,
+}
+
+/// What a timer wakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// The time of an operation is over.
+    Deadline(OpId),
+    /// A read takes long: ask one more.
+    Hedge(OpId, u32),
+    /// Plan an operation again.
+    Replan(OpId, u32),
+    /// Look at custody again.
+    Rebalance,
+    /// Look for members to dial.
+    Links,
+}

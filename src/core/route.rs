@@ -1,0 +1,202 @@
+//! From each input to the part that handles it. Only routes.
+
+use henge_types::PeerId;
+
+use super::coordinate::Lost;
+use super::io::{ChannelId, Input, Request, RequestFailure, RequestId, Response};
+use super::next::{AfterRequest, AfterStore, AfterSync, Save};
+use super::operations::Origin;
+use super::{Core, Phase};
+use crate::coordinator::get::Answer;
+use crate::event::Event;
+use crate::store::{StoreResult, Ticket};
+
+impl Core {
+    pub(super) fn route(&mut self, input: Input) {
+        match input {
+            Input::Connected { peer } => self.on_connected(peer),
+            Input::Disconnected { peer } => self.on_disconnected(&peer),
+            Input::DialFailed { peer, address, reason } => self.on_dial_failed(peer, address, reason),
+            Input::Request { peer, channel, request } => self.on_request(peer, channel, request),
+            Input::Response { request, result } => self.on_response(request, result),
+            Input::Gossip { data } => self.on_gossip(&data),
+            Input::Stored { ticket, result, durable } => self.on_stored(ticket, result, durable),
+            Input::Durable { through } => self.on_durable(through),
+            Input::Poisoned(error) => self.on_store_failed(error),
+            Input::Command { command, request } => {
+                self.handle_client_request(Origin::Command(command), request);
+            }
+            Input::Addresses(addresses) => self.on_addresses(addresses),
+            Input::Records(records) => self.on_records(records),
+            Input::Stop => self.stop(),
+        }
+    }
+
+    fn on_gossip(&mut self, data: &[u8]) {
+        // Who relayed it says nothing about who wrote it: faults of gossip are nobody's.
+        let relay = self.membership.on_gossip(self.me, data, self.now);
+        tracing::trace!(?relay, "gossip");
+    }
+
+    fn on_request(&mut self, peer: PeerId, channel: ChannelId, request: Request) {
+        match request {
+            Request::Membership(request) => {
+                let response = self.membership.on_request(peer, request, self.now);
+                self.respond(channel, Response::Membership(response));
+            }
+            Request::Quorum(request) => self.handle_quorum_request(channel, request),
+            Request::Sync(request) => self.handle_sync_request(channel, request),
+            Request::Client(request) => self.handle_client_request(Origin::Channel(channel), request),
+        }
+    }
+
+    fn on_response(&mut self, id: RequestId, result: Result<Response, RequestFailure>) {
+        let Some((peer, next)) = self.requests.remove(&id) else { return };
+        if let Err(RequestFailure::Fault { reason }) = &result {
+            self.fault(peer, reason.clone());
+        }
+        match next {
+            AfterRequest::Membership { token } => self.on_membership_response(peer, token, result),
+            AfterRequest::Compare => self.on_compare_answer(peer, result),
+            AfterRequest::Read { attempt, sent } => {
+                let took = self.now.monotonic.saturating_sub(sent);
+                self.links.on_round_trip(peer, took);
+                let word = self.word(peer, result).and_then(|answer| answer.ok_or(Lost::Failed));
+                self.on_read_word(attempt, peer, word);
+            }
+            AfterRequest::Write { attempt } => {
+                let word = self.word(peer, result).map(drop);
+                self.on_write_word(attempt, peer, word);
+            }
+            AfterRequest::Repair => drop(self.word(peer, result)),
+            AfterRequest::Forward { attempt } => {
+                let result = match result {
+                    Ok(Response::Client(response)) => Ok(response),
+                    Ok(_) => Err(RequestFailure::Fault { reason: "an answer of the wrong kind".to_owned() }),
+                    Err(failure) => Err(failure),
+                };
+                self.on_forwarded(attempt, result);
+            }
+        }
+    }
+
+    fn on_stored(&mut self, ticket: Ticket, result: StoreResult, durable: bool) {
+        let Some(next) = self.stores.remove(&ticket) else { return };
+        self.writes.remove(&ticket);
+        if let Some(after) = self.on_executed(next, result) {
+            if durable {
+                self.on_synced(after);
+            } else {
+                self.unsynced.push_back((ticket, after));
+            }
+        }
+    }
+
+    fn on_durable(&mut self, through: Ticket) {
+        while let Some((ticket, after)) = self.unsynced.pop_front() {
+            if ticket > through {
+                self.unsynced.push_front((ticket, after));
+                return;
+            }
+            self.on_synced(after);
+        }
+    }
+
+    fn on_executed(&mut self, next: AfterStore, result: StoreResult) -> Option<AfterSync> {
+        match next {
+            AfterStore::OwnRead { attempt } => self.on_own_read(attempt, result),
+            AfterStore::OwnWrite { attempt } => return self.on_own_write(attempt, result),
+            AfterStore::Read { channel, partition, voters, key, want } => {
+                self.on_replica_read((channel, partition, voters, key, want), result);
+            }
+            AfterStore::Write { channel, partition, voters, key } => {
+                return self.on_replica_write((channel, partition, voters, key), result);
+            }
+            AfterStore::Repair { partition, key } => {
+                if let Err(refusal) = self.merged(partition, &key, result) {
+                    tracing::debug!(%key, %refusal, "a read repair of the local record failed");
+                }
+            }
+            AfterStore::Undamage { key } => {
+                self.undamaging.remove(&key);
+                if result == StoreResult::Repaired {
+                    self.stats.repaired += 1;
+                    self.event(Event::RecordRepaired { key });
+                }
+            }
+            AfterStore::Compare { channel, entries } => self.on_compared(channel, &entries, result),
+            AfterStore::GiveUp => self.on_looked_into_closing(result),
+            AfterStore::Saved(save) => self.on_saved(save, result),
+        }
+        None
+    }
+
+    // The coordinator's own answer counts as another replica's would: if the voters are still
+    // those of the attempt.
+    fn on_own_read(&mut self, attempt: super::next::Attempt, result: StoreResult) {
+        let Some((voters, partition, key)) = self.reading(attempt) else { return };
+        let word = match result {
+            StoreResult::Record(record) if self.sees(partition, voters) => Ok(Answer::from(record)),
+            StoreResult::Record(_) => Err(Lost::Stale),
+            StoreResult::Damaged => {
+                self.on_damaged(&key);
+                Err(Lost::Failed)
+            }
+            StoreResult::Failed(error) => {
+                self.on_store_failed(error);
+                Err(Lost::Failed)
+            }
+            StoreResult::Occupied(_)
+            | StoreResult::Updated { .. }
+            | StoreResult::Refused(_)
+            | StoreResult::Merged { .. }
+            | StoreResult::Repaired
+            | StoreResult::Saved => Err(Lost::Failed),
+        };
+        self.on_read_word(attempt, self.me, word);
+    }
+
+    fn on_synced(&mut self, after: AfterSync) {
+        match after {
+            AfterSync::OwnWrite { op } => self.on_own_synced(op),
+            AfterSync::Write { channel, partition, voters } => {
+                self.on_replica_synced(channel, partition, voters);
+            }
+        }
+    }
+
+    fn on_saved(&mut self, save: Save, result: StoreResult) {
+        if let StoreResult::Failed(error) = result {
+            return self.on_store_failed(error);
+        }
+        match save {
+            Save::Counters { dots, records } => {
+                self.dots.on_reserved(dots);
+                if let Some(reservation) = records {
+                    self.membership.handle_reserved(reservation, self.now);
+                    if self.phase == Phase::Starting && self.member.is_some() {
+                        self.phase = Phase::Serving;
+                        self.rebalance();
+                    }
+                }
+            }
+            Save::Custody => self.on_custody_saved(),
+            Save::Stop => self.outputs.push_back(super::Output::Stopped),
+            Save::Ring | Save::View => {}
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.phase == Phase::Poisoned {
+            self.outputs.push_back(super::Output::Stopped);
+            return;
+        }
+        self.phase = Phase::Stopping;
+        // Saved after every write that is on its way, and synced with them: that makes it clean.
+        self.save_counters(self.dots.asked(), true);
+        let waiting: Vec<_> = self.operations.keys().copied().collect();
+        for op in waiting {
+            self.on_deadline(op);
+        }
+    }
+}

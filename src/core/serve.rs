@@ -1,0 +1,258 @@
+//! The replica at work: other peers' reads, writes and comparisons.
+
+use henge_quorum as quorum;
+use henge_quorum::{Refusal, Want};
+use henge_sync as sync;
+use henge_types::{Custody, Key, Partition, PeerId, Record, RingId, VotersDigest, WriteError};
+
+use super::Core;
+use super::io::{ChannelId, Output, Response};
+use super::next::{AfterRequest, AfterStore, AfterSync};
+use crate::coordinator::get::Answer;
+use crate::store::{ReadOp, StoreResult, WriteOp};
+
+use super::coordinate::Lost;
+
+/// Store operations under way at one peer. Beyond, other peers' requests are refused.
+pub(super) const STORE_OPS_MAX: usize = 1 << 14;
+
+impl Core {
+    pub(super) fn handle_quorum_request(&mut self, channel: ChannelId, request: quorum::Request) {
+        let (ring, key) = match &request {
+            quorum::Request::Write { ring, key, .. } | quorum::Request::Read { ring, key, .. } => {
+                (*ring, key)
+            }
+        };
+        let partition = match self.admits(ring) {
+            Ok(count) => key.position().partition(count),
+            Err(refusal) => return self.answer(channel, quorum::Response::Refused(refusal)),
+        };
+        if !self.has_custody(partition) {
+            return self.answer_stale(channel, partition);
+        }
+        match request {
+            quorum::Request::Write { voters, key, record, .. } => {
+                let own = self.actor(partition);
+                let next = AfterStore::Write { channel, partition, voters, key: key.clone() };
+                self.write(WriteOp::Merge { key, record, own }, next);
+            }
+            quorum::Request::Read { voters, key, want, .. } => {
+                let next = AfterStore::Read { channel, partition, voters, key: key.clone(), want };
+                self.read(ReadOp::Get { key }, next);
+            }
+        }
+    }
+
+    fn admits(&self, ring: RingId) -> Result<henge_types::PartitionCount, Refusal> {
+        let member = self.member.as_ref().filter(|_| self.serves()).ok_or(Refusal::NotMember)?;
+        if member.ring.ring != ring {
+            return Err(Refusal::OtherRing { ring: member.ring.ring });
+        }
+        if self.stores.len() >= STORE_OPS_MAX {
+            return Err(Refusal::Overloaded);
+        }
+        Ok(member.ring.params.partitions())
+    }
+
+    // A partition that is being given up takes nothing any more: what came in after the look
+    // whether it is empty would be lost with it.
+    fn has_custody(&mut self, partition: Partition) -> bool {
+        let me = self.me;
+        let mine = |v: std::sync::Arc<henge_types::Voters>| v.get(&me).map(|v| v.custody);
+        let custody = self.voters(partition).and_then(mine);
+        !matches!(custody, None | Some(Custody::None)) && !self.is_closing(partition)
+    }
+
+    // Whether the voters of `partition` are still the ones that a request went by. Asked when it
+    // is answered, not when it comes: what was acknowledged under voters without a newcomer must be
+    // in the store before the newcomer may look there.
+    pub(super) fn sees(&mut self, partition: Partition, voters: VotersDigest) -> bool {
+        self.has_custody(partition) && self.voters(partition).is_some_and(|v| v.digest() == voters)
+    }
+
+    fn answer_stale(&mut self, channel: ChannelId, partition: Partition) {
+        let members = self.voters_members(partition);
+        self.answer(channel, quorum::Response::Stale { members });
+    }
+
+    pub(super) fn on_replica_read(
+        &mut self,
+        (channel, partition, voters, key, want): (ChannelId, Partition, VotersDigest, Key, Want),
+        result: StoreResult,
+    ) {
+        if !self.sees(partition, voters) {
+            return self.answer_stale(channel, partition);
+        }
+        let response = match result {
+            StoreResult::Record(record) => match want {
+                Want::Record => quorum::Response::Record(record),
+                Want::Digest => quorum::Response::Digest(record.digest()),
+            },
+            StoreResult::Damaged => {
+                self.on_damaged(&key);
+                quorum::Response::Refused(Refusal::Damaged)
+            }
+            StoreResult::Failed(error) => {
+                self.on_store_failed(error);
+                quorum::Response::Refused(Refusal::Store)
+            }
+            StoreResult::Occupied(_)
+            | StoreResult::Updated { .. }
+            | StoreResult::Refused(_)
+            | StoreResult::Merged { .. }
+            | StoreResult::Repaired
+            | StoreResult::Saved => quorum::Response::Refused(Refusal::Store),
+        };
+        self.answer(channel, response);
+    }
+
+    /// A merge was executed; the ack follows once it is durable.
+    pub(super) fn on_replica_write(
+        &mut self,
+        (channel, partition, voters, key): (ChannelId, Partition, VotersDigest, Key),
+        result: StoreResult,
+    ) -> Option<AfterSync> {
+        match self.merged(partition, &key, result) {
+            Ok(()) => Some(AfterSync::Write { channel, partition, voters }),
+            Err(refusal) => {
+                self.answer(channel, quorum::Response::Refused(refusal));
+                None
+            }
+        }
+    }
+
+    /// What a merge of any origin means for this peer.
+    pub(super) fn merged(
+        &mut self,
+        partition: Partition,
+        key: &Key,
+        result: StoreResult,
+    ) -> Result<(), Refusal> {
+        match result {
+            StoreResult::Merged { rolled_back, damaged, .. } => {
+                if rolled_back {
+                    self.renew_actor(partition);
+                }
+                if damaged {
+                    self.on_damaged(key);
+                }
+                Ok(())
+            }
+            StoreResult::Refused(WriteError::TooLarge { .. }) => Err(Refusal::TooLarge),
+            StoreResult::Failed(error) => {
+                self.on_store_failed(error);
+                Err(Refusal::Store)
+            }
+            StoreResult::Record(_)
+            | StoreResult::Occupied(_)
+            | StoreResult::Updated { .. }
+            | StoreResult::Refused(_)
+            | StoreResult::Repaired
+            | StoreResult::Saved
+            | StoreResult::Damaged => Err(Refusal::Store),
+        }
+    }
+
+    /// A merged write is durable.
+    pub(super) fn on_replica_synced(
+        &mut self,
+        channel: ChannelId,
+        partition: Partition,
+        voters: VotersDigest,
+    ) {
+        if self.sees(partition, voters) {
+            self.answer(channel, quorum::Response::Written);
+        } else {
+            self.answer_stale(channel, partition);
+        }
+    }
+
+    pub(super) fn handle_sync_request(&mut self, channel: ChannelId, request: sync::Request) {
+        let sync::Request::Compare { ring, entries } = request;
+        let refused = Response::Sync(sync::Response::Refused);
+        let count = match self.admits(ring) {
+            Ok(count) if entries.len() <= sync::ENTRIES_MAX => count,
+            Ok(_) | Err(_) => return self.respond(channel, refused),
+        };
+        let partitions = entries.iter().map(|(p, _)| *p).filter(|p| count.contains(*p)).collect();
+        self.read(ReadOp::Occupied { count, partitions }, AfterStore::Compare { channel, entries });
+    }
+
+    pub(super) fn on_compared(
+        &mut self,
+        channel: ChannelId,
+        entries: &[(Partition, VotersDigest)],
+        result: StoreResult,
+    ) {
+        let StoreResult::Occupied(occupied) = result else {
+            return self.respond(channel, Response::Sync(sync::Response::Refused));
+        };
+        let occupied: std::collections::BTreeSet<Partition> = occupied.into_iter().collect();
+        let answers = entries
+            .iter()
+            .map(|(partition, voters)| match self.sees(*partition, *voters) {
+                false => sync::Answer::Stale,
+                true if occupied.contains(partition) => sync::Answer::Occupied,
+                true => sync::Answer::Empty,
+            })
+            .collect();
+        self.respond(channel, Response::Sync(sync::Response::Compared { answers }));
+    }
+
+    /// Brings `behind` up to `record`, which a read put together: read repair (Dynamo §5).
+    pub(super) fn repair(
+        &mut self,
+        key: &Key,
+        voters: &henge_types::Voters,
+        record: &Record,
+        behind: Vec<PeerId>,
+    ) {
+        let Some(ring) = self.ring() else { return };
+        let partition = self.partition_of(key);
+        for peer in behind {
+            self.stats.read_repairs += 1;
+            let (key, record) = (key.clone(), record.clone());
+            if peer == self.me {
+                let own = self.actor(partition);
+                let next = AfterStore::Repair { partition, key: key.clone() };
+                self.write(WriteOp::Merge { key, record, own }, next);
+            } else {
+                let request = quorum::Request::Write { ring, voters: voters.digest(), key, record };
+                self.request(peer, super::io::Request::Quorum(request), AfterRequest::Repair);
+            }
+        }
+    }
+
+    /// What another replica said to a read or write: its answer, or why it does not count.
+    pub(super) fn word(
+        &mut self,
+        peer: PeerId,
+        result: Result<Response, super::io::RequestFailure>,
+    ) -> Result<Option<Answer>, Lost> {
+        match result {
+            Ok(Response::Quorum(quorum::Response::Written)) => Ok(None),
+            Ok(Response::Quorum(quorum::Response::Record(record))) => Ok(Some(record.into())),
+            Ok(Response::Quorum(quorum::Response::Digest(digest))) => Ok(Some(digest.into())),
+            Ok(Response::Quorum(quorum::Response::Stale { members })) => {
+                self.stats.stale += 1;
+                self.learn(peer, members);
+                Err(Lost::Stale)
+            }
+            Ok(Response::Quorum(quorum::Response::Refused(refusal))) => {
+                tracing::debug!(%peer, %refusal, "a replica refused");
+                Err(Lost::Failed)
+            }
+            Ok(Response::Membership(_) | Response::Sync(_) | Response::Client(_)) | Err(_) => {
+                Err(Lost::Failed)
+            }
+        }
+    }
+
+    fn answer(&mut self, channel: ChannelId, response: quorum::Response) {
+        self.respond(channel, Response::Quorum(response));
+    }
+
+    pub(super) fn respond(&mut self, channel: ChannelId, response: Response) {
+        self.outputs.push_back(Output::Respond { channel, response });
+    }
+}

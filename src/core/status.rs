@@ -1,0 +1,97 @@
+//! What this peer tells about its ring.
+
+use henge_client::status::{Located, LocatedVoter, Member, MemberPhase, Status};
+use henge_types::{Custody, Key, MemberState};
+
+use super::Core;
+use super::operations::count;
+
+impl Core {
+    pub(super) fn status(&mut self) -> Status {
+        let view = self.membership.view();
+        let now = self.now.monotonic;
+        if let Some(member) = &mut self.member {
+            member.ownership.refresh(view);
+        }
+        let placement = self.member.as_ref().map(|m| m.ownership.placement());
+        let row = |(peer, known): (&henge_types::PeerId, &henge_membership::Member)| {
+            let record = known.record();
+            let custody = known.custody();
+            let owned = placement.map_or(0, |p| p.owned(peer));
+            let (full, part) = (custody.count(Custody::Full), custody.count(Custody::Part));
+            let all = placement
+                .is_some_and(|p| p.owned_partitions(peer).all(|one| custody.get(one) == Custody::Full));
+            Member {
+                peer: *peer,
+                incarnation: record.incarnation,
+                state: record.state,
+                phase: phase(record.state, all, full + part > owned),
+                weight: record.weight.get(),
+                zone: record.zone.clone(),
+                heartbeat_age_ms: if *peer == self.me {
+                    0
+                } else {
+                    millis(now.saturating_sub(known.heard_at()))
+                },
+                connected: *peer == self.me || self.links.is_connected(peer),
+                partitions: count(owned),
+                full: count(full),
+                part: count(part),
+                keys: record.records,
+                addresses: record.addresses.clone(),
+            }
+        };
+        Status {
+            peer: self.me,
+            cluster: self.config.cluster().as_str().to_owned(),
+            ring: self.ring(),
+            params: self.member.as_ref().map(|m| m.ring.params),
+            members: view.iter().map(row).collect(),
+            counters: self.counters(),
+        }
+    }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        let s = &self.stats;
+        [
+            ("operations_in_flight", self.operations.len() as u64),
+            ("store_ops_in_flight", self.stores.len() as u64),
+            ("read_repairs", s.read_repairs),
+            ("stale_answers", s.stale),
+            ("peer_faults", s.faults),
+            ("records_damaged", s.damaged),
+            ("records_repaired", s.repaired),
+            ("actors_renewed", s.actors_renewed),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec()
+    }
+
+    pub(super) fn locate(&mut self, key: &Key) -> Option<Located> {
+        let partition = self.partition_of(key);
+        let voters = self.voters(partition)?;
+        let view = self.membership.view();
+        let voter = |v: &henge_types::Voter| LocatedVoter {
+            peer: v.peer,
+            owner: v.owner,
+            custody: v.custody,
+            zone: view.get(&v.peer).and_then(|m| m.record().zone.clone()),
+        };
+        let voters = voters.as_slice().iter().map(voter).collect();
+        Some(Located { position: key.position(), partition, voters })
+    }
+}
+
+fn phase(state: MemberState, has_all: bool, has_more: bool) -> MemberPhase {
+    match state {
+        MemberState::Active if !has_all => MemberPhase::Joining,
+        MemberState::Active if has_more => MemberPhase::Moving,
+        MemberState::Active => MemberPhase::Settled,
+        MemberState::Leaving => MemberPhase::Leaving,
+        MemberState::Left => MemberPhase::Left,
+    }
+}
+
+fn millis(age: std::time::Duration) -> u64 {
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+}

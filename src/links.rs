@@ -1,0 +1,124 @@
+//! Connections to the other members: which are open, how far each is, when to dial again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use henge_types::{Multiaddr, PeerId};
+
+/// The first pause before a member is dialled again, doubled with each failure.
+const BACKOFF_MIN: Duration = Duration::from_millis(250);
+/// The longest pause: a member that comes back is found within this.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// A dial that says nothing for this long counts as failed.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Weight of a new sample in the smoothed round trip: 1/8 (RFC 6298 §2).
+const RTT_SHIFT: u32 = 3;
+
+/// What is known of the connections. Bounded by the members and the addresses to join through.
+#[derive(Debug, Default)]
+pub struct Links {
+    connected: BTreeSet<PeerId>,
+    dials: BTreeMap<Target, Dial>,
+    round_trips: BTreeMap<PeerId, Duration>,
+}
+
+/// Whom to dial.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// A member, at the addresses of its record.
+    Member(PeerId),
+    /// Whoever is at this address.
+    Address(Multiaddr),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Dial {
+    next: Duration,
+    pause: Duration,
+    failed: bool,
+}
+
+impl Links {
+    /// Whether a connection to `peer` is open.
+    #[must_use]
+    pub fn is_connected(&self, peer: &PeerId) -> bool {
+        self.connected.contains(peer)
+    }
+
+    /// Whether each of `peers` is connected, or a dial to it has failed.
+    pub fn were_tried<'a>(&self, mut peers: impl Iterator<Item = &'a PeerId>) -> bool {
+        peers.all(|peer| {
+            let failed = |d: &Dial| d.failed;
+            self.is_connected(peer) || self.dials.get(&Target::Member(*peer)).is_some_and(failed)
+        })
+    }
+
+    /// The peers with an open connection: members, clients and strangers.
+    pub fn connected(&self) -> impl Iterator<Item = PeerId> {
+        self.connected.iter().copied()
+    }
+
+    /// A first connection is open.
+    pub fn on_connected(&mut self, peer: PeerId) {
+        self.connected.insert(peer);
+        self.dials.remove(&Target::Member(peer));
+    }
+
+    /// The last connection is gone: dial at once, it may be back already.
+    pub fn on_disconnected(&mut self, peer: &PeerId) {
+        self.connected.remove(peer);
+        self.round_trips.remove(peer);
+    }
+
+    /// A dial failed.
+    pub fn on_dial_failed(&mut self, target: &Target, now: Duration) {
+        if let Some(dial) = self.dials.get_mut(target) {
+            dial.next = now + dial.pause;
+            dial.failed = true;
+        }
+    }
+
+    /// Forgets a target: joined, or no member any more.
+    pub fn forget(&mut self, target: &Target) {
+        self.dials.remove(target);
+    }
+
+    /// A request to `peer` took this long.
+    pub fn on_round_trip(&mut self, peer: PeerId, took: Duration) {
+        let smoothed = self.round_trips.entry(peer).or_insert(took);
+        *smoothed = *smoothed - (*smoothed / (1 << RTT_SHIFT)) + took / (1 << RTT_SHIFT);
+    }
+
+    /// Sorts `peers` by how far they are, the nearest first; those without a sample last, and the
+    /// given order where nothing is known.
+    pub fn sort_by_distance(&self, peers: &mut [PeerId]) {
+        peers.sort_by_key(|p| self.round_trips.get(p).copied().unwrap_or(Duration::MAX));
+    }
+
+    /// Which of `targets` to dial now. Notes that they are dialled.
+    pub fn due(&mut self, targets: impl Iterator<Item = Target>, now: Duration) -> Vec<Target> {
+        let mut due = Vec::new();
+        for target in targets {
+            if matches!(&target, Target::Member(peer) if self.connected.contains(peer)) {
+                continue;
+            }
+            let dial = self.dials.entry(target.clone()).or_insert(Dial {
+                next: now,
+                pause: BACKOFF_MIN,
+                failed: false,
+            });
+            if dial.next <= now {
+                dial.next = now + DIAL_TIMEOUT;
+                dial.pause = (dial.pause * 2).min(BACKOFF_MAX);
+                due.push(target);
+            }
+        }
+        due
+    }
+
+    /// When [`Links::due`] may next have something.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Duration> {
+        self.dials.values().map(|d| d.next).min()
+    }
+}

@@ -1,0 +1,61 @@
+//! What the errors of the crate `fjall` mean for a store.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use ::fjall::{Error, LsmError};
+
+use crate::store::StoreError;
+
+/// Whether a read failed because what is stored is not what was written.
+pub(super) fn is_damage(e: &Error) -> bool {
+    if let Some(e) = io_cause(e) {
+        return is_cut_short(e);
+    }
+    matches!(
+        e,
+        Error::Storage(_)
+            | Error::Decompress(_)
+            | Error::InvalidTrailer
+            | Error::InvalidTag(_)
+            | Error::InvalidVersion(_)
+    )
+}
+
+/// The error for people; `path` is the data directory.
+pub(super) fn store_error(path: &Path, e: &Error) -> StoreError {
+    if let Some(e) = io_cause(e) {
+        return io_error(path, e);
+    }
+    if matches!(e, Error::Locked) {
+        return in_use(path);
+    }
+    corrupt(path, e.to_string())
+}
+
+pub(super) fn io_error(path: &Path, e: &io::Error) -> StoreError {
+    let shown = path.display().to_string();
+    if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        return StoreError::Full { path: shown };
+    }
+    if is_cut_short(e) {
+        return corrupt(path, e.to_string());
+    }
+    StoreError::Io { path: shown, reason: e.to_string() }
+}
+
+pub(super) fn in_use(path: &Path) -> StoreError {
+    StoreError::InUse { path: path.display().to_string() }
+}
+
+pub(super) fn corrupt(path: &Path, reason: impl Into<String>) -> StoreError {
+    StoreError::Corrupt { path: path.display().to_string(), reason: reason.into() }
+}
+
+fn io_cause(e: &Error) -> Option<&io::Error> {
+    if let Error::Io(e) | Error::Storage(LsmError::Io(e)) = e { Some(e) } else { None }
+}
+
+fn is_cut_short(e: &io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData)
+}

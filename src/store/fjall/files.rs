@@ -1,0 +1,110 @@
+//! The data directory: `lock`, which one process at a time has locked, and `store`, which is put
+//! into its place only once it is complete.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use ::fjall::{Database, Keyspace};
+
+use super::{error, options};
+use crate::store::StoreError;
+
+/// The format of the files that this henge writes. Older ones are migrated, newer ones refused.
+pub const FORMAT: u8 = 1;
+
+/// A data directory that belongs to this process until it is dropped.
+pub(super) struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Directory {
+    /// Takes the directory, creating it where there is none.
+    pub(super) fn claim(path: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(path).map_err(|e| error::io_error(path, &e))?;
+        let file = path.join("lock");
+        let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&file);
+        let lock = open.map_err(|e| error::io_error(&file, &e))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(error::in_use(path)),
+            Err(TryLockError::Error(e)) => Err(error::io_error(&file, &e)),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes an empty store where there is none. A crash leaves either none or a whole one.
+    pub(super) fn create_store(&self) -> Result<(), StoreError> {
+        let (store, new) = (self.store(), self.path.join("store.new"));
+        let exists = store.try_exists().map_err(|e| error::io_error(&store, &e))?;
+        if exists {
+            return Ok(());
+        }
+        match fs::remove_dir_all(&new) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(error::io_error(&new, &e)),
+            Ok(()) | Err(_) => {}
+        }
+        drop(self.open_files(&new)?);
+        let place = || -> io::Result<()> {
+            fs::write(new.join("format"), format!("{FORMAT}\n"))?;
+            File::open(new.join("format"))?.sync_all()?;
+            sync_directory(&new)?;
+            fs::rename(&new, &store)?;
+            sync_directory(&self.path)
+        };
+        place().map_err(|e| error::io_error(&self.path, &e))
+    }
+
+    pub(super) fn check_format(&self) -> Result<(), StoreError> {
+        let file = self.store().join("format");
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                return Err(error::corrupt(&file, "the file is missing"));
+            }
+            Err(e) => return Err(error::io_error(&file, &e)),
+        };
+        match text.trim().parse::<u8>() {
+            Ok(FORMAT) => Ok(()),
+            Ok(found) if found > FORMAT => {
+                let path = self.path.display().to_string();
+                Err(StoreError::NewerFormat { path, found, newest: FORMAT })
+            }
+            Ok(_) | Err(_) => Err(error::corrupt(&file, "it does not hold a format number")),
+        }
+    }
+
+    /// The database and its keyspaces: records, damaged, meta.
+    pub(super) fn open_store(&self) -> Result<(Database, [Keyspace; 3]), StoreError> {
+        self.open_files(&self.store())
+    }
+
+    fn store(&self) -> PathBuf {
+        self.path.join("store")
+    }
+
+    fn open_files(&self, path: &Path) -> Result<(Database, [Keyspace; 3]), StoreError> {
+        let open = || {
+            let database = options::database(path).open()?;
+            let records = database.keyspace("records", options::records)?;
+            let damaged = database.keyspace("damaged", options::small)?;
+            let meta = database.keyspace("meta", options::small)?;
+            Ok((database, [records, damaged, meta]))
+        };
+        match catch_unwind(AssertUnwindSafe(open)) {
+            Ok(opened) => opened.map_err(|e| error::store_error(&self.path, &e)),
+            // The crate asserts some of what it reads.
+            Err(_) => Err(error::corrupt(path, "its files do not fit together")),
+        }
+    }
+}
+
+/// Makes the names in a directory outlive a crash; some systems only do so by themselves.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+}

@@ -1,0 +1,44 @@
+//! How the database is tuned, and why.
+
+use std::path::Path;
+use std::thread::available_parallelism;
+
+use ::fjall::config::{BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry};
+use ::fjall::{CompressionType, Database, DatabaseBuilder, KeyspaceCreateOptions};
+
+/// Blocks kept in memory, in bytes (our choice: an idle peer stays under 60 MiB).
+const CACHE_BYTES: u64 = 32 << 20;
+/// A memtable of records, in bytes; under load there are up to four.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+/// A memtable of the small keyspaces, in bytes.
+const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
+/// All journals together, in bytes: what an unclean stop has to replay at most.
+const JOURNALS_BYTES: u64 = 128 << 20;
+/// How many absent keys a filter lets through: one in this many.
+const FALSE_POSITIVE_RATE: f32 = 0.001;
+
+/// A database at `path`.
+pub(super) fn database(path: &Path) -> DatabaseBuilder<Database> {
+    // One thread flushes; a second one merges tables, so that a merge never holds up a flush.
+    let threads = available_parallelism().map_or(2, |n| n.get().clamp(2, 4));
+    Database::builder(path)
+        .cache_size(CACHE_BYTES)
+        .max_journaling_size(JOURNALS_BYTES)
+        .journal_compression(CompressionType::Lz4)
+        .worker_threads(threads)
+}
+
+/// The keyspace of records.
+pub(super) fn records() -> KeyspaceCreateOptions {
+    small()
+        .max_memtable_size(MEMTABLE_BYTES)
+        .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+}
+
+/// The other keyspaces.
+pub(super) fn small() -> KeyspaceCreateOptions {
+    let filter = FilterPolicyEntry::Bloom(BloomConstructionPolicy::FalsePositiveRate(FALSE_POSITIVE_RATE));
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(SMALL_MEMTABLE_BYTES)
+        .filter_policy(FilterPolicy::all(filter))
+}

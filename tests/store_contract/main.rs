@@ -1,0 +1,6 @@
+//! What every store must do, and what the one on disk must survive.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "tests poll with deadlines, in real time")]
+
+mod common;
+mod contract;
