@@ -38,7 +38,7 @@ fn peer_that(mut say: impl FnMut() -> Say + Send + 'static) -> Scripted {
 #[test]
 fn help_and_version_are_data_and_exit_0() {
     let help = run(["--help"]).exits(0);
-    for command in ["put", "get", "delete", "import", "status", "locate", "bench"] {
+    for command in ["demo", "run", "put", "get", "delete", "import", "status", "locate", "bench"] {
         assert!(help.text().contains(command), "{command}");
         assert!(run([command, "--help"]).exits(0).text().contains("Example"), "{command}");
     }

@@ -83,13 +83,11 @@ impl World {
     fn core(&self, at: usize, store: &Memory, join: &[usize]) -> Core {
         let params = ClusterParams::new(3).unwrap().with_partitions(64).unwrap();
         let join = join.iter().map(|a| address(*a)).collect();
-        let saved = MetaKey::ALL
-            .into_iter()
-            .filter_map(|k| store.meta(k).unwrap().map(|v| (k, v)))
-            .collect();
+        let saved = MetaKey::ALL.into_iter().filter_map(|k| store.meta(k).unwrap().map(|v| (k, v))).collect();
         let seed = [u8::try_from(at).unwrap() + 1; 32];
         let identity = Identity { peer: peer_id(at), signer: Arc::new(NoSigner) };
-        Core::new(Config::new().with_params(params).with_join(join), identity, &saved, seed, self.clock()).unwrap()
+        Core::new(Config::new().with_params(params).with_join(join), identity, &saved, seed, self.clock())
+            .unwrap()
     }
 
     fn add(&mut self, join: &[usize]) -> usize {
@@ -116,12 +114,17 @@ impl World {
             let peer = self.ids[at];
             self.send(other, HOP, Input::Disconnected { peer });
         }
-        let lost: Vec<(u64, usize, RequestId)> = self.channels.iter().map(|(c, (p, r))| (*c, *p, *r)).collect();
+        let lost: Vec<(u64, usize, RequestId)> =
+            self.channels.iter().map(|(c, (p, r))| (*c, *p, *r)).collect();
         for (channel, from, request) in lost {
             // Requests to the dead peer fail at once; which those are is in the channel's name.
             if channel % 1000 == at as u64 {
                 self.channels.remove(&channel);
-                self.send(from, HOP, Input::Response { request, result: Err(RequestFailure::ConnectionLost) });
+                self.send(
+                    from,
+                    HOP,
+                    Input::Response { request, result: Err(RequestFailure::ConnectionLost) },
+                );
             }
         }
     }

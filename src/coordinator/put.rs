@@ -70,7 +70,9 @@ impl Replication {
             Verdict::Met => Outcome::Done { acks: self.tally.got() },
             // The others were sent the record too: hear them out, so that the reply tells how many
             // have it; unless another attempt is due anyway.
-            Verdict::Failed { .. } if !self.stale && self.tally.waiting().next().is_some() => Outcome::Pending,
+            Verdict::Failed { .. } if !self.stale && self.tally.waiting().next().is_some() => {
+                Outcome::Pending
+            }
             Verdict::Failed { needed, got } => Outcome::Failed { needed, got, stale: self.stale },
         }
     }

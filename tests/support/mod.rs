@@ -3,7 +3,7 @@
 
 pub(crate) mod command;
 pub(crate) mod memory;
-//pub(crate) mod process;
+pub(crate) mod process;
 pub(crate) mod scripted;
 
 use std::time::{Duration, Instant};

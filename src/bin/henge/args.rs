@@ -36,6 +36,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(crate::demo::DemoArgs),
+    Run(crate::run::RunArgs),
     Put(crate::put::PutArgs),
     Get(crate::get::GetArgs),
     Delete(crate::delete::DeleteArgs),

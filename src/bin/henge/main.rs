@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod delete;
+mod demo;
 mod exit;
 mod get;
 mod import;
@@ -10,6 +11,8 @@ mod json;
 mod locate;
 mod output;
 mod put;
+mod run;
+mod signals;
 mod status;
 mod table;
 
@@ -24,7 +27,7 @@ use crate::exit::{CliError, Exit};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.verbose);
-    match run(cli.command) {
+    match execute(cli.command) {
         Ok(exit) => exit.into(),
         Err(error) => {
             error.report();
@@ -33,7 +36,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<Exit, CliError> {
+fn execute(command: Command) -> Result<Exit, CliError> {
     // One thread: measured faster than several, for peers and for clients.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -41,6 +44,7 @@ fn run(command: Command) -> Result<Exit, CliError> {
         .map_err(|error| CliError::io("cannot start the runtime", error))?;
     runtime.block_on(async {
         match command {
+            Command::Run(args) => run::run(args).await,
             Command::Put(args) => put::run(args).await,
             Command::Get(args) => get::run(args).await,
             Command::Delete(args) => delete::run(args).await,
@@ -48,6 +52,7 @@ fn run(command: Command) -> Result<Exit, CliError> {
             Command::Status(args) => status::run(args).await,
             Command::Locate(args) => locate::run(args).await,
             Command::Bench(args) => bench::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
         }
     })
 }
