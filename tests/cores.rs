@@ -1,5 +1,5 @@
 //! Three cores in one thread, without a network: the whole life of a small ring, in virtual time.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "a test")]
 
 use std::cmp::Reverse;
@@ -191,6 +191,9 @@ impl World {
             }
             Output::DialAddress { address: to } => {
                 let to = (0..self.peers.len()).find(|i| address(*i) == to).unwrap();
+                if self.peers[to].alive {
+                    self.send(at, HOP, Input::Dialed { peer: self.ids[to], address: address(to) });
+                }
                 self.connect(at, to);
             }
             Output::Event(event) => {
@@ -280,13 +283,12 @@ impl World {
 
     fn get(&mut self, at: usize, key: &str) -> (Vec<String>, Context) {
         let key = Key::new(key.to_owned()).unwrap();
-        match self.ask(at, Request::Get(Get { key, quorum: None, strict: true, timeout_ms: 1_000 })) {
-            Response::Found { context, siblings } => {
-                (siblings.iter().map(|s| String::from_utf8(s.value.to_vec()).unwrap()).collect(), context)
-            }
-            Response::NotFound { context } => (Vec::new(), context),
-            other => panic!("{other:?}"),
+        let response = self.ask(at, Request::Get(Get { key, quorum: None, strict: true, timeout_ms: 1_000 }));
+        if let Response::NotFound { context } = response {
+            return (Vec::new(), context);
         }
+        let Response::Found { context, siblings } = response else { panic!("{response:?}") };
+        (siblings.iter().map(|s| String::from_utf8(s.value.to_vec()).unwrap()).collect(), context)
     }
 
     fn all_ready(&self) -> bool {
@@ -309,10 +311,8 @@ fn three() -> World {
 }
 
 fn written(response: &Response) -> Context {
-    match response {
-        Response::Written { context, .. } => context.clone(),
-        other => panic!("{other:?}"),
-    }
+    let Response::Written { context, .. } = response else { panic!("{response:?}") };
+    context.clone()
 }
 
 #[test]
