@@ -252,7 +252,9 @@ impl NetworkBehaviour for Behaviour {
         if self.addresses.on_swarm_event(&event) {
             self.tell(Input::Addresses(self.addresses.all()));
         } else if let FromSwarm::ConnectionEstablished(established) = event {
-            self.dials.on_established(established.connection_id);
+            if let Some(address) = self.dials.on_established(established.connection_id) {
+                self.tell(Input::Dialed { peer: established.peer_id, address });
+            }
             if established.other_established == 0 {
                 self.tell(Input::Connected { peer: established.peer_id });
             }

@@ -85,8 +85,8 @@ pub struct Core {
     dots: DotCounter,
     records: Option<henge_membership::Reservation>,
     links: Links,
-    /// Addresses to join through that nobody has answered at yet.
-    join: Vec<Multiaddr>,
+    /// Addresses to join through, until that is done, each with the peer that answered there.
+    join: Vec<(Multiaddr, Option<PeerId>)>,
     operations: BTreeMap<OpId, Operation>,
     undamaging: BTreeSet<Key>,
     requests: BTreeMap<RequestId, (PeerId, AfterRequest)>,

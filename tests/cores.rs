@@ -191,6 +191,9 @@ impl World {
             }
             Output::DialAddress { address: to } => {
                 let to = (0..self.peers.len()).find(|i| address(*i) == to).unwrap();
+                if self.peers[to].alive {
+                    self.send(at, HOP, Input::Dialed { peer: self.ids[to], address: address(to) });
+                }
                 self.connect(at, to);
             }
             Output::Event(event) => {

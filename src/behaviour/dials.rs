@@ -82,9 +82,12 @@ impl Dials {
         self.start(Dial { target: Target::Address(address), rest: Vec::new(), reasons: Vec::new() }, opts)
     }
 
-    /// The connection is open.
-    pub(super) fn on_established(&mut self, connection: ConnectionId) {
-        self.under_way.remove(&connection);
+    /// The connection is open: the address, where it was one to join through.
+    pub(super) fn on_established(&mut self, connection: ConnectionId) -> Option<Multiaddr> {
+        match self.under_way.remove(&connection)?.target {
+            Target::Member(_) => None,
+            Target::Address(address) => Some(address),
+        }
     }
 
     /// No connection: whether another address is left. `None` for the dials of others, and where

@@ -100,10 +100,7 @@ impl Behaviour {
                     self.take(Input::Stored { ticket, result, durable });
                 }
                 Done::Durable { through } => self.take(Input::Durable { through }),
-                Done::Poisoned(error) => {
-                    self.budget = self.budget.saturating_sub(1);
-                    self.to_swarm.push_back(ToSwarm::GenerateEvent(Event::StoreFailed(error)));
-                }
+                Done::Poisoned(error) => self.take(Input::Poisoned(error)),
             }
         }
     }
