@@ -265,6 +265,12 @@ impl Disk {
         self.store.read(op)
     }
 
+    /// Whether a sync failed since the process began.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.is_some()
+    }
+
     /// How much is queued.
     #[must_use]
     pub fn queued(&self) -> usize {

@@ -77,6 +77,8 @@ pub struct World {
     channels: BTreeMap<(Pid, ChannelId), Channel>,
     calls: BTreeMap<CallId, Pid>,
     replies: Vec<(CallId, Option<client::Response>)>,
+    /// A request of a stranger under way, and what it was answered.
+    intruder: Option<(ChannelId, Option<Response>)>,
     facts: Facts,
     trace: Trace,
     failure: Option<String>,
@@ -100,6 +102,7 @@ pub(crate) struct Peer {
     /// Open connections, as this end sees them.
     links: BTreeMap<Pid, Vec<ConnectionId>>,
     ready: bool,
+    stopping: bool,
     addresses: Vec<Multiaddr>,
 }
 
@@ -201,6 +204,7 @@ impl World {
             channels: BTreeMap::new(),
             calls: BTreeMap::new(),
             replies: Vec::new(),
+            intruder: None,
             facts: Facts::default(),
             trace: Trace::watching(watch),
             failure: None,

@@ -49,6 +49,7 @@ impl World {
             crashed: false,
             links: BTreeMap::new(),
             ready: false,
+            stopping: false,
             addresses: vec![address(pid)],
         });
         pid
@@ -63,6 +64,7 @@ impl World {
         peer.paused_until = None;
         peer.wake = None;
         peer.ready = false;
+        peer.stopping = false;
         let saved = self.seam.saved(pid, peer.disk.saved(), std::mem::take(&mut peer.crashed));
         let now = peer.clock.now(at);
         match Core::new(peer.config.clone(), identity(seed, pid), &saved, entropy, now) {
@@ -78,6 +80,9 @@ impl World {
     /// Stops a peer as its operator would: it saves, and ends when it says so.
     pub fn stop(&mut self, pid: Pid) {
         self.trace.tell(self.now, None, || format!("p{pid} is told to stop"));
+        if let Some(peer) = self.peers.get_mut(pid) {
+            peer.stopping = true;
+        }
         self.feed(pid, Input::Stop);
     }
 
@@ -113,6 +118,7 @@ impl World {
         peer.paused_until = None;
         peer.wake = None;
         peer.ready = false;
+        peer.stopping = false;
         let links = std::mem::take(&mut peer.links);
         self.requests.retain(|(from, _), _| *from != pid);
         self.under_way.retain(|(from, _), _| *from != pid);
@@ -208,6 +214,64 @@ impl World {
         let id = self.call(pid, request)?;
         let at = self.replies.iter().position(|(reply, _)| *reply == id)?;
         self.replies.remove(at).1
+    }
+
+    /// The answer to one call, if it came.
+    pub fn take_reply(&mut self, call: CallId) -> Option<Option<client::Response>> {
+        let at = self.replies.iter().position(|(reply, _)| *reply == call)?;
+        Some(self.replies.remove(at).1)
+    }
+
+    /// A member of another ring writes and reads `key` at `pid`. What it got, if it was served.
+    pub fn intrude(&mut self, pid: Pid, key: &Key) -> Option<String> {
+        let (ring, voters) = (henge_types::RingId([0xee; 16]), henge_types::VotersDigest([0xee; 16]));
+        let write = henge_types::Write {
+            dot: henge_types::Dot { actor: henge_types::ActorId([0xee; 16]), counter: 1 },
+            supersede: henge_types::Clock::new(),
+            content: henge_types::Content::Value(bytes::Bytes::from_static(b"intruder")),
+            written_at: 1,
+            expires_at: None,
+            operation: henge_types::OperationId([0xee; 16]),
+        };
+        let mut record = Record::new();
+        let _ = record.apply(&write);
+        let requests = [
+            henge_quorum::Request::Write { ring, voters, key: key.clone(), record },
+            henge_quorum::Request::Read { ring, voters, key: key.clone(), want: henge_quorum::Want::Record },
+        ];
+        for request in requests {
+            let channel = henge::core::ChannelId(self.next_id());
+            let peer = peer_id(self.seed, usize::MAX);
+            let request = henge::core::Request::Quorum(request);
+            self.intruder = Some((channel, None));
+            self.feed(pid, Input::Request { peer, channel, request });
+            match self.intruder.take() {
+                Some((_, Some(henge::core::Response::Quorum(henge_quorum::Response::Refused(_))))) => {}
+                Some((_, None)) if !self.is_running(pid) => {}
+                other => return Some(format!("p{pid} answers a member of another ring: {other:?}")),
+            }
+        }
+        None
+    }
+
+    /// A peer that stands still goes on.
+    pub fn wake_up(&mut self, pid: Pid) {
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(pid) {
+            peer.paused_until = peer.paused_until.map(|until| until.min(now));
+        }
+    }
+
+    /// Whether a peer needs to be started again before it writes anything.
+    #[must_use]
+    pub fn is_poisoned(&self, pid: Pid) -> bool {
+        self.peer(pid).is_some_and(|p| p.disk.is_poisoned())
+    }
+
+    /// Whether a peer was told to stop and has not ended.
+    #[must_use]
+    pub fn is_stopping(&self, pid: Pid) -> bool {
+        self.peer(pid).is_some_and(|p| p.core.is_some() && p.stopping)
     }
 
     /// How many peers there are, running or not.
