@@ -85,8 +85,8 @@ pub struct Core {
     dots: DotCounter,
     records: Option<henge_membership::Reservation>,
     links: Links,
-    /// Addresses to join through that nobody has answered at yet.
-    join: Vec<Multiaddr>,
+    /// Addresses to join through, until that is done, each with the peer that answered there.
+    join: Vec<(Multiaddr, Option<PeerId>)>,
     operations: BTreeMap<OpId, Operation>,
     undamaging: BTreeSet<Key>,
     requests: BTreeMap<RequestId, (PeerId, AfterRequest)>,
@@ -94,6 +94,8 @@ pub struct Core {
     writes: BTreeSet<Ticket>,
     unsynced: VecDeque<(Ticket, AfterSync)>,
     timers: BTreeSet<(Duration, Timer)>,
+    /// When each of the timers that exist once is set for.
+    alarms: BTreeMap<Timer, Duration>,
     outputs: VecDeque<Output>,
     ids: Ids,
     stats: Stats,
@@ -153,6 +155,7 @@ impl Core {
                 self.timers.insert((at, timer));
                 break;
             }
+            self.alarms.remove(&timer);
             match timer {
                 Timer::Deadline(op) => self.on_deadline(op),
                 Timer::Hedge(op, attempt) => self.on_hedge(op, attempt),
@@ -254,9 +257,15 @@ impl Core {
         self.outputs.push_back(Output::Event(event));
     }
 
+    /// Sets a timer that exists once: the earlier time counts.
     fn wake_at(&mut self, after: Duration, timer: Timer) {
         let at = self.now.monotonic + after;
-        if !self.timers.iter().any(|(other, t)| *t == timer && *other <= at) {
+        let earlier = self.alarms.get(&timer).copied();
+        if earlier.is_none_or(|earlier| at < earlier) {
+            if let Some(earlier) = earlier {
+                self.timers.remove(&(earlier, timer));
+            }
+            self.alarms.insert(timer, at);
             self.timers.insert((at, timer));
         }
     }

@@ -1,8 +1,10 @@
 //! Why a request, or the start of a peer, failed.
 
 use henge_client::Failure;
-use henge_types::{ClusterName, ClusterParams, ContextError, DecodeError, KeyError};
+use henge_types::{ClusterName, ClusterParams, ContextError, DecodeError, KeyError, Multiaddr};
 use thiserror::Error;
+
+use crate::store::StoreError;
 
 /// Why a request was not done.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -27,6 +29,12 @@ pub enum RequestError {
     /// may have been done; the same operation may be tried again.
     #[error("outcome unknown: {reason}; a write may have been done, and may be tried again")]
     Unknown {
+        /// What happened.
+        reason: String,
+    },
+    /// A read was sent, and the connection was lost or no answer came in time. Nothing was changed.
+    #[error("no answer: {reason}")]
+    NoAnswer {
         /// What happened.
         reason: String,
     },
@@ -66,4 +74,41 @@ pub enum ConfigError {
     /// What is saved cannot be read.
     #[error("the saved state of the peer cannot be read: {0}")]
     Saved(#[from] DecodeError),
+}
+
+/// Why a peer cannot start.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory, or a file in it, cannot be made, read or written.
+    #[error("{path} cannot be used ({reason}): choose a data directory that can be written")]
+    Directory {
+        /// The directory or file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// The address.
+        address: Multiaddr,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The runtime stopped in between.
+    #[error("the runtime stopped before the peer was started")]
+    Interrupted,
+    /// The key pair cannot be used.
+    #[error("the identity cannot be used: {reason}")]
+    Identity {
+        /// Why.
+        reason: String,
+    },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The configuration does not fit.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }

@@ -67,4 +67,6 @@ pub enum Event {
     },
     /// The store failed. Nothing is acknowledged from now on where a flush was what failed.
     StoreFailed(StoreError),
+    /// The peer has stopped: all is saved, and the swarm need not be polled for it any more.
+    Stopped,
 }

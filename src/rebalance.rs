@@ -7,6 +7,7 @@
 //! all owners are full.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use henge_sync::{Answer, ENTRIES_MAX};
 use henge_types::{ClusterParams, Custody, Partition, PeerId, Voters, VotersDigest};
@@ -73,9 +74,9 @@ impl Rebalance {
             }
         }
         for (peer, mut entries) in compare {
-            if !self.asked.contains_key(&peer) {
+            if let Entry::Vacant(free) = self.asked.entry(peer) {
                 entries.truncate(ENTRIES_MAX);
-                self.asked.insert(peer, entries.clone());
+                free.insert(entries.clone());
                 plan.compare.push((peer, entries));
             }
         }

@@ -18,6 +18,8 @@ pub struct Get {
     answers: BTreeMap<PeerId, Answer>,
     asked: BTreeMap<PeerId, Want>,
     stale: bool,
+    // A record that counted cannot be had any more.
+    broken: bool,
 }
 
 /// What one voter said.
@@ -87,8 +89,14 @@ impl Get {
                 tally.add(&voter.peer, false);
             }
         }
-        let mut get =
-            Self { tally, candidates, answers: BTreeMap::new(), asked: BTreeMap::new(), stale: false };
+        let mut get = Self {
+            tally,
+            candidates,
+            answers: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            stale: false,
+            broken: false,
+        };
         let asks = get.ask_missing();
         (get, asks)
     }
@@ -108,8 +116,7 @@ impl Get {
         // A voter whose digest counted and whose record cannot be had any more: what it knows is
         // missing, and with it this attempt.
         if self.answers.remove(&peer).is_some() {
-            self.candidates.clear();
-            self.asked.clear();
+            self.broken = true;
             return Vec::new();
         }
         self.asked.remove(&peer);
@@ -134,16 +141,23 @@ impl Get {
     /// Where the attempt stands.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
+        if self.broken {
+            let (needed, got) = (self.tally.needed(), self.answers.len());
+            return Outcome::Failed { needed, got, stale: true };
+        }
         match self.tally.verdict() {
             Verdict::Pending => Outcome::Pending,
+            // Hear out those who were asked, so that the reply tells how many there are; unless
+            // another attempt is due anyway.
+            Verdict::Failed { .. } if !self.stale && self.awaits_answers() => Outcome::Pending,
             Verdict::Failed { needed, got } => Outcome::Failed { needed, got, stale: self.stale },
-            Verdict::Met if self.asked.is_empty() => {
-                let (needed, got) = (self.tally.needed(), self.answers.len());
-                Outcome::Failed { needed, got, stale: true }
-            }
             Verdict::Met if self.without_record().next().is_some() => Outcome::Pending,
             Verdict::Met => self.merged(),
         }
+    }
+
+    fn awaits_answers(&self) -> bool {
+        self.tally.waiting().any(|p| self.asked.contains_key(&p))
     }
 
     fn merged(&self) -> Outcome {

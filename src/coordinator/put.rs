@@ -68,6 +68,11 @@ impl Replication {
         match self.tally.verdict() {
             Verdict::Pending => Outcome::Pending,
             Verdict::Met => Outcome::Done { acks: self.tally.got() },
+            // The others were sent the record too: hear them out, so that the reply tells how many
+            // have it; unless another attempt is due anyway.
+            Verdict::Failed { .. } if !self.stale && self.tally.waiting().next().is_some() => {
+                Outcome::Pending
+            }
             Verdict::Failed { needed, got } => Outcome::Failed { needed, got, stale: self.stale },
         }
     }

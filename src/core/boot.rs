@@ -137,7 +137,7 @@ impl Core {
         };
         let born = matches!(start, Start::Birth { .. });
         let membership = membership(&config, me, params, start, &signer, &seed, now);
-        let join = config.join().to_vec();
+        let join = config.join().iter().map(|address| (address.clone(), None)).collect();
         let mut core = Self {
             config,
             me,
@@ -157,6 +157,7 @@ impl Core {
             writes: BTreeSet::new(),
             unsynced: std::collections::VecDeque::new(),
             timers: BTreeSet::new(),
+            alarms: std::collections::BTreeMap::new(),
             outputs: std::collections::VecDeque::new(),
             ids: Ids::default(),
             stats: Stats::default(),
@@ -188,10 +189,11 @@ impl Core {
     pub(super) fn adopt(&mut self, params: ClusterParams) {
         self.membership =
             membership(&self.config, self.me, params, Start::Join, &self.signer, &self.seed, self.now);
-        let connected: Vec<PeerId> = self.links.connected().collect();
-        for peer in connected {
-            self.membership.handle_connected(peer, self.now);
+        for peer in self.join.iter().filter_map(|(_, peer)| *peer) {
             self.membership.handle_join(peer, self.now);
+        }
+        for peer in self.links.connected() {
+            self.membership.handle_connected(peer, self.now);
         }
     }
 
@@ -203,6 +205,7 @@ impl Core {
         self.save_ring();
         self.save_custody();
         self.event(Event::Joined { ring });
+        self.forget_joined();
     }
 
     fn save_ring(&mut self) {

@@ -32,8 +32,10 @@ impl Core {
         operation.stage = Stage::Reading { get, voters: Arc::clone(&voters) };
         let attempt = Attempt { op, number: operation.attempt };
         let key = operation.key.clone();
+        let hedge = self.now.monotonic + HEDGE_AFTER;
+        operation.hedge = Some((hedge, attempt.number));
+        self.timers.insert((hedge, Timer::Hedge(op, attempt.number)));
         self.operations.insert(op, operation);
-        self.timers.insert((self.now.monotonic + HEDGE_AFTER, Timer::Hedge(op, attempt.number)));
         self.ask(attempt, &key, &voters, asks);
         self.advance_read(op);
     }
@@ -381,6 +383,6 @@ fn refusal(error: WriteError) -> Failure {
         WriteError::ClockFull { entries } => Failure::ClockFull { entries: entries as u64 },
         WriteError::TooLarge { bytes } => Failure::RecordTooLarge { bytes: bytes as u64 },
         // What else a store may refuse is its own affair.
-        _ => Failure::Store { reason: error.to_string() },
+        WriteError::RolledBack | _ => Failure::Store { reason: error.to_string() },
     }
 }

@@ -90,6 +90,14 @@ pub enum Input {
         /// Who.
         peer: PeerId,
     },
+    /// An [`Output::DialAddress`] succeeded: `peer` is at `address`. Comes before the
+    /// [`Input::Connected`] of that peer, if that connection is its first.
+    Dialed {
+        /// Who.
+        peer: PeerId,
+        /// The address that was dialled.
+        address: Multiaddr,
+    },
     /// A dial that the core asked for failed.
     DialFailed {
         /// Whom it was for, where that is known.

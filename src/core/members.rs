@@ -78,10 +78,24 @@ impl Core {
     pub(super) fn on_connected(&mut self, peer: PeerId) {
         self.links.on_connected(peer);
         self.membership.handle_connected(peer, self.now);
-        if !self.join.is_empty() && !self.membership.view().contains(&peer) {
-            self.membership.handle_join(peer, self.now);
-        }
         self.wake_at(LOOK_AFTER, Timer::Rebalance);
+    }
+
+    /// Somebody is at an address to join through.
+    pub(super) fn on_dialed(&mut self, peer: PeerId, address: &Multiaddr) {
+        self.links.forget(&Target::Address(address.clone()));
+        for (_, found) in self.join.iter_mut().filter(|(target, _)| target == address) {
+            *found = Some(peer);
+        }
+        self.membership.handle_join(peer, self.now);
+        self.forget_joined();
+    }
+
+    // A member has joined wherever it was answered; members are dialled by their records.
+    pub(super) fn forget_joined(&mut self) {
+        if self.member.is_some() {
+            self.join.retain(|(_, found)| found.is_none());
+        }
     }
 
     pub(super) fn on_disconnected(&mut self, peer: &PeerId) {
@@ -104,9 +118,10 @@ impl Core {
                 if self.member.is_none() {
                     self.event(Event::JoinFailed { peer, failure: failure.clone() });
                 }
-                Err(match failure {
-                    RequestFailure::Unsupported => henge_membership::Failure::Unsupported,
-                    _ => henge_membership::Failure::Lost,
+                Err(if failure == RequestFailure::Unsupported {
+                    henge_membership::Failure::Unsupported
+                } else {
+                    henge_membership::Failure::Lost
                 })
             }
         };
@@ -140,9 +155,11 @@ impl Core {
         let view = self.membership.view();
         let me = self.me;
         let members = view.iter().filter(|(p, m)| **p != me && !m.record().addresses.is_empty());
+        let links = &self.links;
+        let unanswered = self.join.iter().filter(|(_, peer)| !peer.is_some_and(|p| links.is_connected(&p)));
         let targets: Vec<Target> = members
             .map(|(p, _)| Target::Member(*p))
-            .chain(self.join.iter().cloned().map(Target::Address))
+            .chain(unanswered.map(|(address, _)| Target::Address(address.clone())))
             .collect();
         let due = self.links.due(targets.into_iter(), self.now.monotonic);
         for target in due {

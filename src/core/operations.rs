@@ -36,6 +36,8 @@ pub(super) struct Operation {
     pub(super) key: Key,
     pub(super) partition: Partition,
     pub(super) deadline: Duration,
+    /// When its read asks one more voter.
+    pub(super) hedge: Option<(Duration, u32)>,
     /// Counts the attempts; answers to earlier ones are dropped.
     pub(super) attempt: u32,
     pub(super) task: Task,
@@ -174,8 +176,16 @@ impl Core {
         let deadline = self.now.monotonic + Duration::from_millis(timeout_ms.into());
         let op = OpId(self.ids.next());
         self.timers.insert((deadline, Timer::Deadline(op)));
-        let operation =
-            Operation { origin, key, partition, deadline, attempt: 0, task, stage: Stage::Waiting };
+        let operation = Operation {
+            origin,
+            key,
+            partition,
+            deadline,
+            hedge: None,
+            attempt: 0,
+            task,
+            stage: Stage::Waiting,
+        };
         self.operations.insert(op, operation);
         self.plan(op);
     }
@@ -210,6 +220,9 @@ impl Core {
     /// `op` is over: the caller took it out of the table.
     pub(super) fn finish(&mut self, op: OpId, operation: Operation, response: Response) {
         self.timers.remove(&(operation.deadline, Timer::Deadline(op)));
+        if let Some((at, attempt)) = operation.hedge {
+            self.timers.remove(&(at, Timer::Hedge(op, attempt)));
+        }
         self.reply(operation.origin, response);
     }
 
@@ -241,7 +254,7 @@ impl Core {
             params.zip(voters)
         };
         let failure = match (&operation.task, &operation.stage) {
-            (Task::Put(put), Stage::Replicating(replication)) if put.applied => {
+            (Task::Put(_), Stage::Replicating(replication)) => {
                 let (needed, got) = replication.count();
                 Failure::Unknown { needed: count(needed), got: count(got) }
             }

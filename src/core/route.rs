@@ -16,6 +16,7 @@ impl Core {
         match input {
             Input::Connected { peer } => self.on_connected(peer),
             Input::Disconnected { peer } => self.on_disconnected(&peer),
+            Input::Dialed { peer, address } => self.on_dialed(peer, &address),
             Input::DialFailed { peer, address, reason } => self.on_dial_failed(peer, address, reason),
             Input::Request { peer, channel, request } => self.on_request(peer, channel, request),
             Input::Response { request, result } => self.on_response(request, result),

@@ -198,7 +198,8 @@ impl Assigner {
     }
 
     /// Completes a walk that ended short with the least loaded peers above their bound, of new
-    /// zones first.
+    /// zones first. The bounds that `shares` gives never let it come to this; a table has to be
+    /// whole under any others too.
     fn overflow(&mut self, visit: &mut Visit<'_>, walk: impl Iterator<Item = u32>) {
         while visit.taken < visit.owners.len() {
             let rank = |(number, peer): (u32, &Peer)| {

@@ -65,10 +65,9 @@ pub(crate) fn get(store: &dyn Store, key: &Key) -> StoreResult {
 }
 
 pub(crate) fn record_of(store: &dyn Store, key: &Key) -> Record {
-    match get(store, key) {
-        StoreResult::Record(record) => record,
-        other => panic!("no record but {other:?}"),
-    }
+    let result = get(store, key);
+    let StoreResult::Record(record) = result else { panic!("no record but {result:?}") };
+    record
 }
 
 /// Executes one operation.

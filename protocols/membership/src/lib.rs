@@ -1,9 +1,10 @@
 //! Who is in the ring: signed member records, merged views, heartbeats (Dynamo §4.8).
 //!
-//! Each peer says of itself what it is (state, weight, zone, addresses, custody) in a record that it signs,
-//! and raises a counter in it with every heartbeat. Whoever relays a record cannot change it, and the newest one
-//! wins wherever it meets an older one; so all views of a ring become the same. [`State`] decides when to
-//! speak, to whom, and what to believe. It does no I/O: gossip, requests and disk are the caller's.
+//! Each peer says of itself what it is (state, weight, zone, addresses, custody) in a record that
+//! it signs, and raises a counter in it with every heartbeat. Whoever relays a record cannot change
+//! it, and the newest one wins wherever it meets an older one; so all views of a ring become the
+//! same. [`State`] decides when to speak, to whom, and what to believe. It does no I/O: gossip,
+//! requests and disk are the caller's.
 //!
 //! # Messages
 //!
@@ -19,28 +20,32 @@
 //!
 //! # Incarnations and counters
 //!
-//! Records of one peer are ordered by (incarnation, counter), and no two may share both. Counters come from
-//! blocks that are reserved on disk before use ([`Reservation`]); a restart goes on behind the last block. A
-//! new incarnation begins when the store was lost: max(Unix milliseconds, last known + 1), where what is known
-//! comes with the welcome. A peer finds out that its store was *rolled back*, or that the peer that welcomed it did not
-//! know its last life, when somebody shows it a record of its own that it cannot have signed: one beyond its
-//! counters. What that life wrote may be missing, so the peer is reborn ([`Action::Reborn`]) with custody of nothing.
-//! Reservations name their incarnation, so even a crash in between repeats no number.
+//! Records of one peer are ordered by (incarnation, counter), and no two may share both. Counters
+//! come from blocks that are reserved on disk before use ([`Reservation`]); a restart goes on
+//! behind the last block. A new incarnation begins when the store was lost: max(Unix milliseconds,
+//! last known + 1), where what is known comes with the welcome. A peer finds out that its store was
+//! *rolled back*, or that the peer that welcomed it did not know its last life, when somebody shows
+//! it a record of its own that it cannot have signed: one beyond its counters. What that life wrote
+//! may be missing, so the peer is reborn ([`Action::Reborn`]) with custody of nothing. Reservations
+//! name their incarnation, so even a crash in between repeats no number.
 //!
 //! # Limits
 //!
-//! All in [`limits`]. A view holds `MEMBERS_MAX` members, a message [`limits::UPDATES_MAX`] updates, and each connected peer
-//! has at most one request of each kind in flight.
+//! All in [`limits`]. A view holds `MEMBERS_MAX` members, a message [`limits::UPDATES_MAX`]
+//! updates, and each connected peer has at most one request of each kind in flight.
 //!
 //! # Where it differs from the paper
 //!
-//! - Dynamo's administrator adds and removes nodes by hand; here a peer joins by itself, and says itself what it is.
-//! - Dynamo reconciles membership histories with one random peer each second. Here records are gossiped (a peer learns of
-//!   a change within a round trip or two), and the exchange with a random peer is what remains for losses.
-//! - Dynamo has seeds so that a ring does not split logically. Here a ring has an id, every member is saved with its addresses,
-//!   and nobody is special.
+//! - Dynamo's administrator adds and removes nodes by hand; here a peer joins by itself, and says
+//!   itself what it is.
+//! - Dynamo reconciles membership histories with one random peer each second. Here records are
+//!   gossiped (a peer learns of a change within a round trip or two), and the exchange with a
+//!   random peer is what remains for losses.
+//! - Dynamo has seeds so that a ring does not split logically. Here a ring has an id, every member
+//!   is saved with its addresses, and nobody is special.
 //! - Tokens are not gossiped: they follow from peer id and weight.
-//! - Records are signed, because they are relayed by peers that need not be trusted with the words of others.
+//! - Records are signed, because they are relayed by peers that need not be trusted with the words
+//!   of others.
 
 mod fault;
 pub mod limits;
@@ -53,3 +58,9 @@ pub use fault::{Counters, Fault};
 pub use message::{Known, Refusal, Request, Response, Update, decode_gossip, encode_gossip};
 pub use state::{Action, Config, Declaration, Failure, Phase, Relay, Reservation, Start, State, Token};
 pub use view::{Member, Merged, SavedView, View};
+
+/// The name of the protocol, between the cluster's name and the version.
+pub const PROTOCOL: &str = "membership/1";
+
+/// Largest frame, in bytes: [`limits::UPDATES_MAX`] updates, each with a custody map of 2^16 partitions.
+pub const FRAME_MAX_BYTES: usize = 4 << 20;

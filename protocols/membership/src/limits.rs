@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use henge_types::limits::{MEMBER_RECORD_MAX_BYTES, MEMBERS_MAX};
+use henge_types::limits::{MEMBER_RECORD_MAX_BYTES, MEMBERS_MAX, PARTITIONS_MAX, SIGNATURE_MAX_BYTES};
 
-/// Updates in one message. The largest (a full record and a map of 2^16 partitions) has less
-/// than 25 KiB, so that a full message stays below a frame of 4 MiB. What does not fit follows in the next
-/// exchange.
+/// Updates in one message. The largest (a full record and a map of 2^16 partitions) has less than
+/// 25 KiB, so that a full message stays below a frame of 4 MiB. What does not fit follows in the
+/// next exchange.
 pub const UPDATES_MAX: usize = 128;
 /// Entries in the summary of an exchange: one for each member of the largest view.
 pub const SUMMARY_MAX: usize = MEMBERS_MAX;
 /// Largest gossip payload, in bytes: a record, its signature, and their framing.
-pub const GOSSIP_MAX_BYTES: usize = MEMBER_RECORD_MAX_BYTES + 256;
+pub const GOSSIP_MAX_BYTES: usize = MEMBER_RECORD_MAX_BYTES + SIGNATURE_MAX_BYTES + 64;
 /// Connected peers that are looked after: all members, and as many that may become one.
 pub const LINKS_MAX: usize = 2 * MEMBERS_MAX;
 /// Peers that a newcomer asks to let it in.
@@ -22,8 +22,8 @@ pub const JOIN_TARGETS_MAX: usize = 64;
 pub const DIRECT_MEMBERS_MAX: usize = 64;
 /// Faults after which the rest of a message is not read.
 pub const FAULTS_PER_MESSAGE_MAX: usize = 8;
-/// Actions that may wait before further [`Action::Fault`](crate::Action::Fault)s are only counted. All other actions are
-/// bounded by what causes them.
+/// Actions that may wait before further [`Action::Fault`](crate::Action::Fault)s are only counted.
+/// All other actions are bounded by what causes them.
 pub const ACTIONS_MAX: usize = 1024;
 
 /// Counters reserved at a time: at one heartbeat per second more than an hour. A restart skips
@@ -53,3 +53,12 @@ pub const FETCH_DELAY: Duration = Duration::from_millis(100);
 /// Shortest time between two incarnations, so that two processes with one identity do not race
 /// each other without end.
 pub const REBIRTH_MIN: Duration = Duration::from_secs(10);
+
+// The largest messages fit into a frame of 4 MiB: a full update with its framing, and an entry of a
+// summary.
+const FRAME_BYTES: usize = 4 << 20;
+const UPDATE_MAX_BYTES: usize =
+    MEMBER_RECORD_MAX_BYTES + SIGNATURE_MAX_BYTES + PARTITIONS_MAX as usize / 4 + 128;
+const KNOWN_MAX_BYTES: usize = 160;
+const _: () = assert!(UPDATES_MAX * UPDATE_MAX_BYTES < FRAME_BYTES);
+const _: () = assert!(SUMMARY_MAX * KNOWN_MAX_BYTES < FRAME_BYTES);

@@ -128,9 +128,10 @@ pub enum Refusal {
         /// What the ring of the refusing peer was born with.
         params: ClusterParams,
     },
-    /// Protocols carry the name of their cluster, so peers of two clusters understand nothing of each other.
+    /// Protocols carry the name of their cluster, so peers of two clusters understand nothing of
+    /// each other.
     #[error(
-        "that peer does not speak for a cluster named {cluster:?}: it has another cluster name, or is no henge \
+        "that peer does not speak for a cluster named \"{cluster}\": it has another cluster name, or is no henge \
          peer; give both the same cluster name"
     )]
     OtherCluster {

@@ -51,17 +51,20 @@ pub enum Phase {
 /// - The caller owns connections, gossip, disk, clock and entropy. It calls `handle_*` for what
 ///   happens on its side and `on_*` for what came from a remote, always with the present [`Now`],
 ///   whose monotonic clock never goes back.
-/// - After each of these (and after [`State::exchange_with`], [`State::declare`] and `new`), it calls
-///   [`State::poll_action`] until `None` and does each action in that order, and then arms one timer for
-///   [`State::poll_timeout`]. When that is reached it calls [`State::handle_timeout`]; to call it early or
-///   for nothing is harmless.
+/// - After each of these (and after [`State::exchange_with`], [`State::declare`] and `new`), it
+///   calls [`State::poll_action`] until `None` and does each action in that order, and then arms
+///   one timer for [`State::poll_timeout`]. When that is reached it calls
+///   [`State::handle_timeout`]; to call it early or for nothing is harmless.
 /// - Each [`Action::Send`] gets exactly one [`State::on_response`] with its token, be it a failure;
-///   after [`State::handle_disconnected`] it may be left out. The caller sets the deadline of requests.
-/// - [`Action::Reserve`] is saved durably before [`State::handle_reserved`] is called with it. It is the only action
-///   that this peer waits for: until then it does not speak of itself, which only shows at the start. [`Action::Joined`]
-///   is saved before or together with the first [`Action::Reserve`] that follows it.
-/// - A connected peer is announced by [`State::handle_connected`], whether a member or not, and once
-///   only, however many connections there are. Who may connect and speak at all is for the caller to decide.
+///   after [`State::handle_disconnected`] it may be left out. The caller sets the deadline of
+///   requests.
+/// - [`Action::Reserve`] is saved durably before [`State::handle_reserved`] is called with it. It
+///   is the only action that this peer waits for: until then it does not speak of itself, which
+///   only shows at the start. [`Action::Joined`] is saved before or together with the first
+///   [`Action::Reserve`] that follows it.
+/// - A connected peer is announced by [`State::handle_connected`], whether a member or not, and
+///   once only, however many connections there are. Who may connect and speak at all is for the
+///   caller to decide.
 ///
 /// Nothing here panics for what a remote, a disk or a user does.
 pub struct State {
@@ -88,7 +91,8 @@ pub struct State {
 }
 
 impl State {
-    /// A peer at its start. For what to do with a corrupt or missing saved view see [`Start::Restart`].
+    /// A peer at its start. For what to do with a corrupt or missing saved view see
+    /// [`Start::Restart`].
     ///
     /// # Panics
     /// If the custody map of [`Start::Restart`] is not of as many partitions as the cluster has.
@@ -186,8 +190,8 @@ impl State {
         self.settle(now);
     }
 
-    /// The user wants this peer to join the ring of `peer`: it is asked when connected, and again until it
-    /// answers. For a member this only checks that both are in one ring. At most
+    /// The user wants this peer to join the ring of `peer`: it is asked when connected, and again
+    /// until it answers. For a member this only checks that both are in one ring. At most
     /// [`JOIN_TARGETS_MAX`] are remembered; says whether there was room.
     pub fn handle_join(&mut self, peer: PeerId, now: Now) -> bool {
         if peer == self.me
@@ -209,8 +213,8 @@ impl State {
         }
     }
 
-    /// Says something new of this peer. It is in the view, signed, when this returns, unless no counter is
-    /// reserved yet; then, as soon as one is. What is no news costs nothing.
+    /// Says something new of this peer. It is in the view, signed, when this returns, unless no
+    /// counter is reserved yet; then, as soon as one is. What is no news costs nothing.
     ///
     /// # Panics
     /// If a custody map is not of as many partitions as the cluster has.

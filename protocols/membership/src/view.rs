@@ -1,8 +1,9 @@
 //! The view: what one peer knows of all members.
 //!
-//! A view grows by [`View::merge`] only, and the newest record of a member wins, whoever brought it and
-//! in whatever order: two peers that saw the same updates have the same records. Custody maps travel
-//! beside the records and may come later; [`View::needs_custody`] names those that are missing.
+//! A view grows by [`View::merge`] only, and the newest record of a member wins, whoever brought it
+//! and in whatever order: two peers that saw the same updates have the same records. Custody maps
+//! travel beside the records and may come later; [`View::needs_custody`] names those that are
+//! missing.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};

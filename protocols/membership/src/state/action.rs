@@ -16,7 +16,8 @@ pub struct Token(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
-    /// Send `request` to `peer`, and give its outcome to [`State::on_response`](super::State::on_response).
+    /// Send `request` to `peer`, and give its outcome to
+    /// [`State::on_response`](super::State::on_response).
     Send {
         /// To whom.
         peer: PeerId,
@@ -69,8 +70,9 @@ pub enum Action {
         /// Who.
         peer: PeerId,
     },
-    /// `peer` will not have this peer, or this peer not it. Where [`Refusal::is_final`], it is not asked to
-    /// join again, and a newcomer that has nobody else to ask should stop and show why.
+    /// `peer` will not have this peer, or this peer not it. Where [`Refusal::is_final`], it is not
+    /// asked to join again, and a newcomer that has nobody else to ask should stop and show why.
+    /// Otherwise it is asked again every [`RETRY`](crate::limits::RETRY), and refuses again.
     Refused {
         /// Who was asked.
         peer: PeerId,

@@ -82,7 +82,8 @@ pub enum Start {
     },
     /// An empty data directory and somebody to join: nothing is known and nothing is had.
     Join,
-    /// A member goes on from what it saved.
+    /// A member goes on from what it saved. A peer that has no reservation saved never spoke, and
+    /// starts as if nothing were saved.
     Restart {
         /// Its ring.
         ring: RingId,

@@ -36,8 +36,8 @@ impl State {
         relay
     }
 
-    // Says how many of the updates were news. After some faults the rest is not read: to check a signature costs
-    // more than to make up an update.
+    // Says how many of the updates were news. After some faults the rest is not read: to check a
+    // signature costs more than to make up an update.
     pub(super) fn merge_all(&mut self, from: PeerId, updates: Vec<Update>, now: Now) -> usize {
         let (mut news, mut faults) = (0, 0);
         for update in updates {
@@ -75,9 +75,10 @@ impl State {
         Ok(merged)
     }
 
-    // The own record is written here only. An echo is ignored. One that this life of the store cannot have
-    // written shows that the store was lost or rolled back (or that the identity is used twice), so its custody
-    // is not to be trusted: only a new incarnation, with custody of nothing, supersedes what others hold.
+    // The own record is written here only. An echo is ignored. One that this life of the store
+    // cannot have written shows that the store was lost or rolled back (or that the identity is
+    // used twice), so its custody is not to be trusted: only a new incarnation, with custody of
+    // nothing, supersedes what others hold.
     fn merge_own(&mut self, update: &Update, now: Now) -> Result<Merged, Fault> {
         let record = update.member.record();
         if self.view.ring() != Some(record.ring) {

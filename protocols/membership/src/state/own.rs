@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits::COUNTER_BLOCK;
 use crate::message::Update;
 
-/// The right to sign records of one incarnation with every counter below a bound. It is saved before the
-/// first of them is signed, so that no restart signs two records with one number.
+/// The right to sign records of one incarnation with every counter below a bound. It is saved
+/// before the first of them is signed, so that no restart signs two records with one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
     /// The incarnation.

@@ -1,7 +1,7 @@
 //! Answers to what others ask.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use henge_types::{Now, PeerId};
 
@@ -53,6 +53,8 @@ impl State {
                 Response::Pushed
             }
             Request::Fetch { peers, .. } => {
+                // Each once, however often it is asked about: a map is much longer than a name.
+                let peers: BTreeSet<PeerId> = peers.into_iter().collect();
                 let updates = peers.iter().filter_map(|peer| self.view.update(peer)).collect();
                 Response::Updates { updates }
             }

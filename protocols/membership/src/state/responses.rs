@@ -121,7 +121,8 @@ impl State {
         self.speak(now);
     }
 
-    // The last incarnation of this peer that the ring knows: it was a member before its store was lost.
+    // The last incarnation of this peer that the ring knows: it was a member before its store was
+    // lost.
     fn last_life(&self, updates: &[Update]) -> Incarnation {
         let own = updates.iter().map(|update| &update.member).find(|member| member.record().peer == self.me);
         own.filter(|member| member.verify(&*self.signer).is_ok())

@@ -14,13 +14,14 @@ use crate::message::{Request, Update, encode_gossip};
 impl State {
     /// Signs the own record anew and spreads it.
     pub(super) fn speak(&mut self, now: Now) {
+        let first = !self.view.contains(&self.me);
         if self.sign(now) {
-            self.spread();
+            self.spread(first);
         }
     }
 
-    /// Signs the own record with the next counter and takes it into the view. Says whether a counter was
-    /// there; a block is reserved long before the last one is used up.
+    /// Signs the own record with the next counter and takes it into the view. Says whether a
+    /// counter was there; a block is reserved long before the last one is used up.
     pub(super) fn sign(&mut self, now: Now) -> bool {
         let Some(ring) = self.view.ring() else { return false };
         let signed = self.own.sign(ring, &*self.signer);
@@ -35,11 +36,12 @@ impl State {
     }
 
     // In a small ring each member is told at once, custody map included, because a join waits for
-    // it; one push at a time to each, so that a burst of declarations becomes a few pushes.
-    fn spread(&mut self) {
+    // it; one push at a time to each, so that a burst of declarations becomes a few pushes. The
+    // first record of a life goes to whoever is connected: gossip may know no newcomer yet.
+    fn spread(&mut self, first: bool) {
         let small = self.view.len() <= DIRECT_MEMBERS_MAX;
         let linked = self.linked_members();
-        if small {
+        if small || first {
             for peer in &linked {
                 self.owe(*peer, self.me);
             }

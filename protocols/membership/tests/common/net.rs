@@ -1,0 +1,362 @@
+//! A network of states in memory: seeded loss and delay, every message encoded and decoded, disks
+//! that keep only what was saved before a crash.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use henge_membership::{
+    Action, Failure, Relay, Request, Reservation, Response, SavedView, Start, State, Token, Update,
+    decode_gossip,
+};
+use henge_types::codec::{self, Stored};
+use henge_types::{Custody, CustodyMap, Incarnation, Now, PeerId, RingId, RingSecret, SignedMember};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{map, peer, start};
+
+#[derive(Default, Clone)]
+pub struct Disk {
+    pub ring: Option<(RingId, RingSecret)>,
+    pub reserved: Option<Reservation>,
+    pub view: Option<Bytes>,
+}
+
+pub struct Node {
+    pub n: u8,
+    pub state: Option<State>,
+    pub disk: Disk,
+    pub custody: CustodyMap,
+    pub refused: Vec<String>,
+    pub reborn: Vec<Incarnation>,
+    pub persisted: usize,
+    run: u64,
+    links: BTreeSet<usize>,
+    seen: BTreeSet<Bytes>,
+}
+
+enum Event {
+    Request { from: usize, to: usize, token: Token, bytes: Vec<u8> },
+    Response { to: usize, token: Token, result: Result<Vec<u8>, Failure> },
+    Gossip { source: usize, to: usize, payload: Bytes },
+    Saved { node: usize, reservation: Reservation },
+}
+
+pub struct Net {
+    pub nodes: Vec<Node>,
+    pub now: Now,
+    pub loss_percent: u64,
+    /// Whether new members are dialled.
+    pub dials: bool,
+    /// Requests sent since the start, by kind.
+    pub sent: BTreeMap<&'static str, usize>,
+    queue: BTreeMap<(Duration, u64), (u64, Event)>,
+    sequence: u64,
+    random: u64,
+    numbers: BTreeMap<(PeerId, Incarnation, u64), SignedMember>,
+}
+
+impl Net {
+    /// `size` peers: the first has born the ring, the others look for one.
+    pub fn new(size: u8, seed: u64) -> Self {
+        let mut net = Self {
+            nodes: Vec::new(),
+            now: super::at(1),
+            loss_percent: 0,
+            dials: true,
+            sent: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            sequence: 0,
+            random: seed,
+            numbers: BTreeMap::new(),
+        };
+        for n in 1..=size {
+            let custody = map(if n == 1 { Custody::Full } else { Custody::None });
+            net.nodes.push(Node {
+                n,
+                state: None,
+                disk: Disk::default(),
+                custody,
+                refused: vec![],
+                reborn: vec![],
+                persisted: 0,
+                run: 0,
+                links: BTreeSet::new(),
+                seen: BTreeSet::new(),
+            });
+        }
+        net.nodes[0].disk.ring = None;
+        net.boot(0, Start::Birth { ring: super::RING, secret: super::SECRET });
+        (1..usize::from(size)).for_each(|i| net.boot(i, Start::Join));
+        net
+    }
+
+    /// All join through the first, one after the other.
+    pub fn joined(size: u8, seed: u64) -> Self {
+        let mut net = Self::new(size, seed);
+        (1..usize::from(size)).for_each(|i| net.join(i, 0));
+        net.run_for(Duration::from_secs(3));
+        net
+    }
+
+    pub fn boot(&mut self, i: usize, how: Start) {
+        if let Start::Birth { ring, secret } = &how {
+            self.nodes[i].disk.ring = Some((*ring, *secret));
+        }
+        self.nodes[i].state = Some(start(self.nodes[i].n, how, self.now));
+        self.act(i);
+    }
+
+    pub fn crash(&mut self, i: usize) {
+        self.nodes[i].state = None;
+        self.nodes[i].run += 1;
+        self.nodes[i].seen.clear();
+        for other in std::mem::take(&mut self.nodes[i].links) {
+            self.nodes[other].links.remove(&i);
+            self.with(other, |state, now| state.handle_disconnected(peer(i as u8 + 1), now));
+        }
+    }
+
+    /// Boots from the disk, and connects to all who run.
+    pub fn restart(&mut self, i: usize) {
+        let disk = self.nodes[i].disk.clone();
+        let how = match (disk.ring, disk.reserved) {
+            (Some((ring, secret)), Some(reserved)) => {
+                let view = disk.view.map_or(SavedView { ring, members: vec![] }, |view| {
+                    SavedView::from_stored(&view).unwrap()
+                });
+                Start::Restart { ring, secret, reserved, custody: self.nodes[i].custody.clone(), view }
+            }
+            (Some((ring, secret)), None) if i == 0 => Start::Birth { ring, secret },
+            _ => Start::Join,
+        };
+        self.boot(i, how);
+        (0..self.nodes.len()).for_each(|other| self.connect(i, other));
+    }
+
+    pub fn join(&mut self, i: usize, target: usize) {
+        let id = self.id(target);
+        self.with(i, |state, now| {
+            state.handle_join(id, now);
+        });
+        self.connect(i, target);
+    }
+
+    pub fn connect(&mut self, a: usize, b: usize) {
+        let running = self.nodes[a].state.is_some() && self.nodes[b].state.is_some();
+        if a == b || !running || !self.nodes[a].links.insert(b) {
+            return;
+        }
+        self.nodes[b].links.insert(a);
+        let (id_a, id_b) = (self.id(a), self.id(b));
+        self.with(a, |state, now| state.handle_connected(id_b, now));
+        self.with(b, |state, now| state.handle_connected(id_a, now));
+    }
+
+    pub fn with(&mut self, i: usize, f: impl FnOnce(&mut State, Now)) {
+        let now = self.now;
+        if let Some(state) = &mut self.nodes[i].state {
+            f(state, now);
+            self.act(i);
+        }
+    }
+
+    pub fn state(&self, i: usize) -> &State {
+        self.nodes[i].state.as_ref().unwrap()
+    }
+
+    pub fn id(&self, i: usize) -> PeerId {
+        peer(self.nodes[i].n)
+    }
+
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now.monotonic + time;
+        while self.step(end) {}
+        self.now = self.now.after(end - self.now.monotonic);
+    }
+
+    /// Runs until `done`; false if that takes longer than `limit`.
+    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now.monotonic + limit;
+        while !done(self) {
+            if !self.step(end) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether all running peers know the same: who is in the ring with what numbers, and
+    /// all custody maps.
+    pub fn agrees(&self, members: usize) -> bool {
+        let facts = |state: &State| -> Vec<_> {
+            let view = state.view();
+            view.iter()
+                .map(|(id, m)| (*id, m.record().incarnation, m.record().state, m.custody().clone()))
+                .collect()
+        };
+        let mut running = self.nodes.iter().filter_map(|node| node.state.as_ref());
+        let first = running.next().map(facts).unwrap();
+        let whole = |state: &State| state.view().needs_custody().next().is_none();
+        first.len() == members && running.all(|state| facts(state) == first && whole(state))
+    }
+
+    fn step(&mut self, end: Duration) -> bool {
+        let timers = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(i, node)| Some((node.state.as_ref()?.poll_timeout()?, i)));
+        let timer = timers.min();
+        let event = self.queue.keys().next().copied();
+        let next = timer.map(|(at, _)| at).into_iter().chain(event.map(|(at, _)| at)).min();
+        let Some(at) = next.filter(|at| *at <= end) else { return false };
+        self.now = self.now.after(at.saturating_sub(self.now.monotonic));
+        match (event.filter(|(when, _)| *when == at), timer) {
+            (Some(key), _) => {
+                let (run, event) = self.queue.remove(&key).unwrap();
+                self.deliver(run, event);
+            }
+            (None, Some((_, i))) => self.with(i, State::handle_timeout),
+            (None, None) => {}
+        }
+        true
+    }
+
+    fn deliver(&mut self, run: u64, event: Event) {
+        match event {
+            Event::Request { from, to, token, bytes } => {
+                let asker = self.id(from);
+                let request: Request = codec::decode(&bytes).unwrap();
+                let mut response = None;
+                self.with(to, |state, now| response = Some(state.on_request(asker, request, now)));
+                let lost = self.is_lost();
+                let result =
+                    response.filter(|_| !lost).map(|response| encode(&response)).ok_or(Failure::Lost);
+                self.later_in(run, Event::Response { to: from, token, result });
+            }
+            Event::Response { to, token, result } if run == self.nodes[to].run => {
+                let result = result.map(|bytes| codec::decode::<Response>(&bytes).unwrap());
+                self.with(to, |state, now| state.on_response(token, result, now));
+            }
+            Event::Gossip { source, to, payload } => {
+                let id = self.id(source);
+                if !self.nodes[to].seen.insert(payload.clone()) {
+                    return;
+                }
+                let mut relay = Relay::Ignore;
+                self.with(to, |state, now| relay = state.on_gossip(id, &payload, now));
+                assert_ne!(relay, Relay::Reject);
+                if relay == Relay::Forward {
+                    self.flood(to, &payload);
+                }
+            }
+            Event::Saved { node, reservation } if run == self.nodes[node].run => {
+                self.nodes[node].disk.reserved = Some(reservation);
+                self.with(node, |state, now| state.handle_reserved(reservation, now));
+            }
+            // Meant for a run that crashed.
+            Event::Response { .. } | Event::Saved { .. } => {}
+        }
+    }
+
+    fn act(&mut self, i: usize) {
+        while let Some(action) = self.nodes[i].state.as_mut().and_then(State::poll_action) {
+            match action {
+                Action::Send { peer, token, request } => self.send(i, peer, token, &request),
+                Action::Publish { payload } => {
+                    self.note_number(i, &decode_gossip(&payload).unwrap());
+                    self.nodes[i].seen.insert(payload.clone());
+                    self.flood(i, &payload);
+                }
+                Action::Persist { view } => {
+                    self.nodes[i].disk.view = Some(view);
+                    self.nodes[i].persisted += 1;
+                }
+                Action::Reserve { reservation } => self.later(i, Event::Saved { node: i, reservation }),
+                Action::Joined { ring, secret, .. } => self.nodes[i].disk.ring = Some((ring, secret)),
+                Action::Reborn { incarnation } => {
+                    self.nodes[i].custody = map(Custody::None);
+                    self.nodes[i].reborn.push(incarnation);
+                }
+                Action::NewMember { peer } if self.dials => {
+                    let other = self.find(peer);
+                    self.connect(i, other);
+                }
+                Action::Refused { refusal, .. } => self.nodes[i].refused.push(refusal.to_string()),
+                Action::Fault { peer, fault } => panic!("{peer}: {fault}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn send(&mut self, from: usize, to: PeerId, token: Token, request: &Request) {
+        let kind = match request {
+            Request::Join { .. } => "join",
+            Request::Exchange { .. } => "exchange",
+            Request::Push { updates, .. } => {
+                updates.iter().for_each(|Update { member, .. }| self.note_number(from, member));
+                "push"
+            }
+            Request::Fetch { .. } => "fetch",
+        };
+        *self.sent.entry(kind).or_default() += 1;
+        let to = self.find(to);
+        let linked = self.nodes[from].links.contains(&to);
+        let event = if !linked || self.is_lost() {
+            Event::Response { to: from, token, result: Err(Failure::Lost) }
+        } else {
+            Event::Request { from, to, token, bytes: encode(request) }
+        };
+        self.later(from, event);
+    }
+
+    // No two records of one peer share incarnation and counter, through all crashes.
+    fn note_number(&mut self, from: usize, member: &SignedMember) {
+        let record = member.record();
+        if record.peer == self.id(from) {
+            let known =
+                self.numbers.insert((record.peer, record.incarnation, record.counter), member.clone());
+            assert!(known.is_none_or(|known| known == *member), "{member:?} repeats a number");
+        }
+    }
+
+    fn flood(&mut self, source: usize, payload: &Bytes) {
+        for to in self.nodes[source].links.clone() {
+            if !self.is_lost() {
+                self.later(source, Event::Gossip { source, to, payload: payload.clone() });
+            }
+        }
+    }
+
+    fn later(&mut self, whose: usize, event: Event) {
+        self.later_in(self.nodes[whose].run, event);
+    }
+
+    // After 1 to 5 ms; what a run waits for, it gets only in that run.
+    fn later_in(&mut self, run: u64, event: Event) {
+        let delay = Duration::from_micros(1000 + self.draw() % 4000);
+        self.sequence += 1;
+        self.queue.insert((self.now.monotonic + delay, self.sequence), (run, event));
+    }
+
+    fn is_lost(&mut self) -> bool {
+        self.draw() % 100 < self.loss_percent
+    }
+
+    /// Any number.
+    pub fn draw(&mut self) -> u64 {
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random >> 33
+    }
+
+    fn find(&self, id: PeerId) -> usize {
+        self.nodes.iter().position(|node| peer(node.n) == id).unwrap()
+    }
+}
+
+fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Vec<u8> {
+    codec::encode(value).unwrap()
+}

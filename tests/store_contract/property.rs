@@ -1,0 +1,175 @@
+//! The store on disk does what the one in memory does, whatever the operations.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use henge::store::memory::Memory;
+use henge::store::{MetaKey, ReadOp, Store, StoreResult, WriteOp};
+use henge_types::{Applied, Key, PartitionCount, Record, Write};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::common::{Bed, InMemory, OnDisk, actor, blind, get, key, write_on};
+
+const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// One batch.
+    Write(Vec<Op>),
+    Reopen,
+    Flush,
+    Damage(usize),
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// A write of this peer's own, with or without the context of what is stored.
+    Update {
+        at: usize,
+        blind: bool,
+        length: usize,
+    },
+    /// A retry of an earlier write.
+    Repeat {
+        at: usize,
+        which: Index,
+    },
+    /// What another replica made of an earlier state.
+    Merge {
+        at: usize,
+        which: Index,
+        who: u8,
+        own: bool,
+    },
+    Repair {
+        at: usize,
+        which: Index,
+    },
+    Save {
+        at: usize,
+        length: usize,
+    },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let at = 0..KEYS.len();
+    prop_oneof![
+        4 => (at.clone(), any::<bool>(), 0..3000usize)
+            .prop_map(|(at, blind, length)| Op::Update { at, blind, length }),
+        1 => (at.clone(), any::<Index>()).prop_map(|(at, which)| Op::Repeat { at, which }),
+        4 => (at.clone(), any::<Index>(), 2..5u8, any::<bool>())
+            .prop_map(|(at, which, who, own)| Op::Merge { at, which, who, own }),
+        1 => (at, any::<Index>()).prop_map(|(at, which)| Op::Repair { at, which }),
+        1 => (0..MetaKey::ALL.len(), 0..100usize).prop_map(|(at, length)| Op::Save { at, length }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => prop::collection::vec(op(), 1..8).prop_map(Step::Write),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Flush),
+        1 => (0..KEYS.len()).prop_map(Step::Damage),
+    ]
+}
+
+/// Turns steps into operations: remembers the records and writes that there have been.
+#[derive(Default)]
+struct History {
+    counter: u64,
+    records: Vec<Record>,
+    writes: Vec<Write>,
+}
+
+impl History {
+    fn op(&mut self, op: &Op, stored: impl Fn(&Key) -> Record) -> WriteOp {
+        self.counter += 1;
+        let value = |length: usize| Bytes::from(vec![b'v'; length]);
+        match op {
+            Op::Update { at, blind: true, length } => {
+                self.update(*at, blind(1, self.counter, value(*length)))
+            }
+            Op::Update { at, blind: false, length } => {
+                let seen = stored(&key(KEYS[*at]));
+                self.update(*at, write_on(seen.clock(), 1, self.counter, value(*length)))
+            }
+            Op::Repeat { at, which } if !self.writes.is_empty() => {
+                WriteOp::Update { key: key(KEYS[*at]), write: which.get(&self.writes).clone() }
+            }
+            Op::Repeat { at, .. } => self.update(*at, blind(1, self.counter, value(1))),
+            Op::Merge { at, which, who, own } => {
+                let mut record = self.record(which);
+                let write = write_on(&record.clock().clone(), *who, self.counter, value(10));
+                assert_eq!(record.apply(&write), Ok(Applied::Written));
+                self.records.push(record.clone());
+                WriteOp::Merge { key: key(KEYS[*at]), record, own: own.then(|| actor(1)) }
+            }
+            Op::Repair { at, which } => WriteOp::Repair { key: key(KEYS[*at]), record: self.record(which) },
+            Op::Save { at, length } => WriteOp::Save { key: MetaKey::ALL[*at], value: value(*length) },
+        }
+    }
+
+    fn update(&mut self, at: usize, write: Write) -> WriteOp {
+        self.writes.push(write.clone());
+        WriteOp::Update { key: key(KEYS[at]), write }
+    }
+
+    fn record(&self, which: &Index) -> Record {
+        if self.records.is_empty() { Record::new() } else { which.get(&self.records).clone() }
+    }
+}
+
+fn assert_same(memory: &dyn Store, disk: &dyn Store) {
+    for name in KEYS {
+        assert_eq!(get(memory, &key(name)), get(disk, &key(name)), "{name}");
+    }
+    for name in MetaKey::ALL {
+        assert_eq!(memory.meta(name), disk.meta(name));
+    }
+    let count = PartitionCount::new(16).unwrap();
+    let ask = ReadOp::Occupied { count, partitions: count.all().collect() };
+    assert_eq!(memory.read(&ask), disk.read(&ask));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_on_disk_equals_the_model(steps in prop::collection::vec(step(), 1..25)) {
+        let mut memory = InMemory(Arc::new(Memory::new()));
+        let mut disk = OnDisk::new();
+        let mut history = History::default();
+        for step in &steps {
+            match step {
+                Step::Write(ops) => {
+                    let stored = |key: &Key| {
+                        let result = get(&*memory.0, key);
+                        if let StoreResult::Record(record) = result { record } else { Record::new() }
+                    };
+                    let ops: Vec<WriteOp> = ops.iter().map(|op| history.op(op, stored)).collect();
+                    let results = memory.0.write(ops.clone());
+                    prop_assert_eq!(&results, &disk.fjall().write(ops));
+                    for result in results {
+                        if let StoreResult::Updated { record, .. } = result {
+                            history.records.push(record);
+                        }
+                    }
+                }
+                Step::Reopen => {
+                    memory.reopen();
+                    disk.reopen();
+                }
+                Step::Flush => disk.fjall().flush().unwrap(),
+                Step::Damage(at) => {
+                    let key = key(KEYS[*at]);
+                    if matches!(get(&*memory.0, &key), StoreResult::Record(record) if !record.is_empty()) {
+                        memory.damage(&key);
+                        disk.damage(&key);
+                    }
+                }
+            }
+            assert_same(&*memory.0, &*disk.fjall());
+        }
+    }
+}

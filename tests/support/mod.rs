@@ -1,0 +1,34 @@
+//! What several tests need: peers to talk to, real and scripted, and a way to wait.
+#![allow(dead_code, reason = "each test program uses what it needs")]
+
+//pub(crate) mod command;
+pub(crate) mod memory;
+//pub(crate) mod process;
+pub(crate) mod scripted;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up. Generous: the machine may be busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a state is looked at while a test waits for it.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// The clock of the tests.
+#[expect(clippy::disallowed_methods, reason = "tests run against real processes")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Asks until the answer is there.
+#[expect(clippy::disallowed_methods, reason = "between two looks at a state that another process changes")]
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        std::thread::sleep(INTERVAL);
+    }
+}
