@@ -300,10 +300,6 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    pub(crate) fn unsettled(what: String) -> Violation {
-        Violation { kind: Kind::Unsettled, key: None, what }
-    }
-
     pub(crate) fn diverged(key: &Key, what: String) -> Violation {
         Violation { kind: Kind::Diverged, key: Some(key.clone()), what }
     }

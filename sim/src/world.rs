@@ -144,7 +144,7 @@ enum Event {
     Sync { pid: Pid, life: u32, through: Ticket },
     Tick { pid: Pid, life: u32 },
     DialArrives { from: Pid, life: u32, to: Pid, address: Option<Multiaddr> },
-    DialDone { from: Pid, life: u32, to: Pid, connection: ConnectionId },
+    DialDone { from: Pid, life: u32, to: Pid, connection: ConnectionId, address: Option<Multiaddr> },
     DialFailed { from: Pid, life: u32, to: Option<Pid>, address: Option<Multiaddr> },
     Close { pid: Pid, life: u32, other: Pid, connection: ConnectionId },
     KeepAlive { from: Pid, to: Pid, cut_at: Duration },
@@ -275,7 +275,9 @@ impl World {
             Event::Sync { pid, life, through } => self.on_sync(pid, life, through),
             Event::Tick { pid, life } => self.on_tick(pid, life),
             Event::DialArrives { from, life, to, address } => self.on_dial(from, life, to, address),
-            Event::DialDone { from, life, to, connection } => self.on_dial_done(from, life, to, connection),
+            Event::DialDone { from, life, to, connection, address } => {
+                self.on_dial_done(from, life, to, connection, address);
+            }
             Event::DialFailed { from, life, to, address } => self.on_dial_failed(from, life, to, address),
             Event::Close { pid, life, other, connection } => self.on_close(pid, life, other, connection),
             Event::KeepAlive { from, to, cut_at } => self.on_keep_alive(from, to, cut_at),

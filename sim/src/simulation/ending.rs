@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use henge_client::{Get, Located, Request, Response, Status};
+use henge_client::{Get, Located, Member, Request, Response, Status};
 use henge_types::{Custody, Key};
 
 use super::{RESTART_AFTER, Simulation, Wake};
@@ -96,8 +96,11 @@ impl Simulation<'_> {
         }
         let count = self.world.len();
         if let Some(pid) = (0..count).find(|pid| !self.world.is_ready(*pid)) {
-            let status = self.status(pid);
-            return Some(format!("p{pid} is not ready: {status:?}"));
+            let brief = self.status(pid).map(|s| {
+                let member = |m: &Member| (self.world.pid(&m.peer), m.phase, m.full, m.part, m.connected);
+                s.members.iter().map(member).collect::<Vec<_>>()
+            });
+            return Some(format!("p{pid} is not ready: {brief:?}"));
         }
         let mut first: Option<BTreeSet<_>> = None;
         for pid in 0..count {
@@ -185,7 +188,10 @@ impl Simulation<'_> {
                 return Ok(match response {
                     Some(Response::Found { siblings, .. }) => Ok(siblings.into_iter().map(|s| s.value).collect()),
                     Some(Response::NotFound { .. }) => Ok(Vec::new()),
-                    other => Err(format!("p{pid} answers a read of all {quorum:?} voters: {other:?}")),
+                    other => {
+                        let voters: Vec<_> = located.voters.iter().map(|v| (self.world.pid(&v.peer), v.owner, v.custody)).collect();
+                        Err(format!("p{pid} answers a read of all voters {voters:?}: {other:?}"))
+                    }
                 });
             }
             let _ = self.world.step();

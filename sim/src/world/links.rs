@@ -31,12 +31,12 @@ impl World {
     pub(super) fn on_dial(&mut self, from: Pid, life: u32, to: Pid, address: Option<Multiaddr>) {
         let back = self.network.route(to, from).first().copied();
         let running = self.is_running(to);
-        let failed = Event::DialFailed { from, life, to: Some(to), address };
+        let failed = Event::DialFailed { from, life, to: Some(to), address: address.clone() };
         match (back, running) {
             (Some(delay), true) => {
                 let connection = ConnectionId(self.next_id());
                 self.open(to, from, connection);
-                self.push_after(delay, Event::DialDone { from, life, to, connection });
+                self.push_after(delay, Event::DialDone { from, life, to, connection, address });
             }
             // Nobody listens there.
             (Some(delay), false) => self.push_after(delay, failed),
@@ -53,8 +53,18 @@ impl World {
         }
     }
 
-    pub(super) fn on_dial_done(&mut self, from: Pid, life: u32, to: Pid, connection: ConnectionId) {
+    pub(super) fn on_dial_done(
+        &mut self,
+        from: Pid,
+        life: u32,
+        to: Pid,
+        connection: ConnectionId,
+        address: Option<Multiaddr>,
+    ) {
         if self.alive(from, life).is_some() {
+            if let (Some(address), Some(peer)) = (address, self.id(to)) {
+                self.feed(from, Input::Dialed { peer, address });
+            }
             self.open(from, to, connection);
         } else {
             self.hang_up(from, to, connection, true);
