@@ -151,20 +151,24 @@ async fn a_peer_that_never_reads_fills_the_queue_and_no_more() {
 #[tokio::test]
 async fn requests_to_a_peer_that_never_reads_time_out() {
     let (peer, address, mut streams) = raw::accepting().await;
-    let mut first = swarm(Config::default().with_request_timeout(Duration::from_millis(200)));
+    let mut first = swarm(Config::default().with_request_timeout(10 * DEADLINE));
     first.add_peer_address(peer, address);
-    for number in 0..200 {
-        first.behaviour_mut().send_request(&peer, big_ask(number, 10_000));
-    }
+    first.behaviour_mut().send_request(&peer, ask(0));
     let _unread = alongside(&mut first, async { streams.next().await.unwrap() }).await;
+    let time = Duration::from_millis(200);
+    let ids: Vec<_> = (1..=200)
+        .map(|number| first.behaviour_mut().send_request_within(&peer, big_ask(number, 10_000), time))
+        .collect();
     let mut found = Vec::new();
     until_alone(&mut first, |_, event| {
         found.extend(outcome(event));
         (found.len() == 200).then_some(())
     })
     .await;
-    assert!(found.iter().all(|(_, result)| *result == Err(OutboundFailure::Timeout)));
-    assert_eq!(first.behaviour().pending(&peer), Default::default());
+    found.sort_by_key(|(id, _)| *id);
+    assert_eq!(found, ids.into_iter().map(|id| (id, Err(OutboundFailure::Timeout))).collect::<Vec<_>>());
+    let pending = first.behaviour().pending(&peer);
+    assert_eq!((pending.in_flight, pending.queued, pending.queued_bytes), (1, 0, 0));
 }
 
 #[tokio::test]

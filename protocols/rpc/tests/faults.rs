@@ -251,23 +251,26 @@ async fn a_second_substream_on_a_connection_replaces_the_first() {
     let mut server = swarm(Config::default());
     let (address, _) = server.listen().with_memory_addr_external().await;
     let (_, mut streams) = raw::opening_several(id_of(&server), address, 2);
-    let mut channels = Vec::new();
+    let (mut channels, mut left) = (Vec::new(), None);
     for id in 1..=2 {
-        let stream = alongside(&mut server, streams.next()).await.unwrap();
-        let stream = alongside(&mut server, async move {
-            let mut stream = stream;
+        let writing = async {
+            let mut stream = streams.next().await.unwrap();
             stream.write_all(&raw::message(0, id, &ask(id))).await.unwrap();
             stream.flush().await.unwrap();
             stream
-        })
-        .await;
-        let channel = until_alone(&mut server, |_, event| match event {
+        };
+        let reading = until_alone(&mut server, |_, event| match event {
             SwarmEvent::Behaviour(Event::Request { channel, .. }) => Some(channel),
+            SwarmEvent::Behaviour(Event::InboundFailure { error, .. }) => {
+                left = Some(error);
+                None
+            }
             _ => None,
-        })
-        .await;
+        });
+        let (stream, channel) = futures::join!(writing, reading);
         channels.push((channel, stream));
     }
+    assert_eq!(left, Some(InboundFailure::ConnectionClosed { unanswered: 1 }));
     assert_eq!(channels.iter().map(|(channel, _)| channel.is_open()).collect::<Vec<_>>(), [false, true]);
 }
 
