@@ -34,6 +34,8 @@ mod directory;
 mod listen;
 mod run;
 mod swarm;
+#[cfg(test)]
+mod tests;
 
 /// Events that wait for [`Node::next_event`]. Beyond, the oldest are lost and counted.
 const EVENTS_MAX: usize = 1024;

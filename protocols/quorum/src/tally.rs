@@ -37,7 +37,7 @@ pub enum Verdict {
     Met,
     /// Too many voters are lost to this attempt.
     Failed {
-        /// How many answers are needed.
+        /// How many answers are needed: always more than came.
         needed: usize,
         /// How many came.
         got: usize,
@@ -90,7 +90,7 @@ impl Tally {
         let possible = got + self.count(State::Waiting, false);
         let possible_full = full + self.count(State::Waiting, true);
         if possible < self.answers || possible_full < self.full {
-            return Verdict::Failed { needed: self.answers, got };
+            return Verdict::Failed { needed: self.needed(), got };
         }
         Verdict::Pending
     }
@@ -101,10 +101,14 @@ impl Tally {
         self.count(State::Counted, false)
     }
 
-    /// How many answers are needed.
+    /// How many answers are needed. More than at first where those that came lack full voters:
+    /// each of these is needed on top of what is there.
     #[must_use]
     pub fn needed(&self) -> usize {
-        self.answers
+        match self.missing().full {
+            0 => self.answers,
+            full => self.answers.max(self.got() + full),
+        }
     }
 
     /// The voters that neither answered nor failed.
