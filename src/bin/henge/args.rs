@@ -28,7 +28,7 @@ Exit codes:
   6  failed: a peer could not start, or an import left keys out")]
 pub(crate) struct Cli {
     /// Log more to stderr (-v, -vv, -vvv); RUST_LOG sets it precisely
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 900, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -50,7 +50,7 @@ async fn show(count: usize) -> Result<(), CliError> {
     step(2, &format!("The {} time zones of the world are put at peer 1", zones.len()))?;
     import(&ring, &zones).await?;
     step(3, "Who has what: each key lives on three peers")?;
-    ring.print_members(zones.len()).await?;
+    ring.print_members(zones.iter().map(|zone| zone.name)).await?;
     ring.print_owners(&["Europe/London", "Asia/Tokyo", "America/Lima"]).await?;
     step(4, "Every peer serves every key: written at one, read at another")?;
     write_here_read_there(&ring).await?;
@@ -125,14 +125,14 @@ async fn kill(ring: &mut Ring, victim: usize, zones: &[Zone]) -> Result<Vec<Note
         notes.push(note);
     }
     let writing = started.elapsed().as_millis();
-    let kept = match stand_ins {
-        0 => "its absence made no difference".to_owned(),
-        count => format!(
-            "for {} another peer stood in, and keeps them for it",
-            output::counted(count, "key", "keys")
-        ),
-    };
-    say(&format!("{} new keys put at peer 1 in {writing} ms: {kept}", notes.len()))?;
+    say(&format!("{} new keys put at peer 1 in {writing} ms", notes.len()))?;
+    if stand_ins > 0 {
+        let keys = output::counted(stand_ins, "key", "keys");
+        say(&format!(
+            "for {keys} of them another peer stood in at once, and keeps them for peer {}",
+            victim + 1
+        ))?;
+    }
     Ok(notes)
 }
 

@@ -41,7 +41,7 @@ Examples:
   henge import ./public --prefix site/
   zcat dump.tsv.gz | henge import - --format tsv")]
 pub(crate) struct ImportArgs {
-    /// What to import; \"-\" is stdin
+    /// What to import; "-" is stdin
     #[arg(value_name = "FILE|DIR|-")]
     from: PathBuf,
     /// How the lines are written [default: by the file's name, else by the first character]

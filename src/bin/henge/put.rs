@@ -22,7 +22,7 @@ use crate::output;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 With --json it prints one object:
-  {\"context\": TOKEN, \"acks\": replicas that have it durably, \"hinted\": how many of them stand in for another}
+  {\"context\": TOKEN, \"acks\": replicas that have it durably, \"hinted\": stand-ins among them}
 
 Examples:
   henge put greeting hello
@@ -33,7 +33,7 @@ pub(crate) struct PutArgs {
     /// The key, 1 to 1,024 bytes
     #[arg(value_parser = key_parser())]
     key: Key,
-    /// The value, up to 1 MiB; from stdin when left out, or \"-\"
+    /// The value, up to 1 MiB; from stdin when left out, or "-"
     value: Option<OsString>,
     /// Supersede what the get saw that printed this token
     #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]

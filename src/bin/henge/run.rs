@@ -29,7 +29,7 @@ use crate::signals::Signals;
 Examples:
   henge run
   henge run --data-dir ./second --join /ip4/127.0.0.1/tcp/4001
-  henge run --listen /ip4/192.168.1.7/tcp/4001 --listen /ip4/192.168.1.7/udp/4001/quic-v1 --zone cellar")]
+  henge run --listen /ip4/192.168.1.7/tcp/4001 --zone cellar")]
 pub(crate) struct RunArgs {
     /// Where identity and records live [default: henge in the user's data directory, which is
     /// $XDG_DATA_HOME or ~/.local/share]
@@ -78,10 +78,11 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, CliError> {
     // A signal during the start waits for its end: a store that is being opened is better closed than cut off.
     let started = Node::start(config).await;
     let mut node = started.map_err(|error| CliError::Failed(error.to_string()))?;
+    let mut complaints = Complaints::default();
     loop {
         tokio::select! {
             event = node.next_event() => match event {
-                Some(event) => report(event),
+                Some(event) => report(event, &mut complaints),
                 None => return Err(CliError::Failed("the peer stopped by itself: see the log above".to_owned())),
             },
             () = signals.next() => break,
@@ -130,7 +131,7 @@ fn default_directory() -> Result<PathBuf, CliError> {
 }
 
 /// What a program waits for goes to stdout, what a person wants to know to stderr.
-fn report(event: NodeEvent) {
+fn report(event: NodeEvent, complaints: &mut Complaints) {
     match event {
         NodeEvent::Listening { address } => announce(&format!("listening {address}")),
         NodeEvent::Henge(Event::Ready) => announce("ready"),
@@ -141,33 +142,52 @@ fn report(event: NodeEvent) {
             output::complain(&format!("cannot listen on {from} as last time ({reason}): took another port"));
         }
         NodeEvent::Missed { events } => tracing::warn!(events, "events were missed"),
-        NodeEvent::Henge(event) => report_of_ring(event),
+        NodeEvent::Henge(event) => report_of_ring(&event, complaints),
         other => tracing::info!(?other),
     }
 }
 
-fn report_of_ring(event: Event) {
+fn report_of_ring(event: &Event, complaints: &mut Complaints) {
     match event {
         Event::RingBorn { ring } => tracing::info!(%ring, "a new ring is born"),
         Event::Joined { ring } => tracing::info!(%ring, "joined"),
         Event::MemberMet { peer } => tracing::info!(%peer, "met a member"),
         Event::JoinUnreachable { address, reason } => {
             let at =
-                address.map_or_else(|| "a peer to join through".to_owned(), |address| address.to_string());
-            output::complain(&format!("cannot reach {at}: {reason}; trying again"));
+                address.as_ref().map_or_else(|| "a peer to join through".to_owned(), ToString::to_string);
+            // The transport may have begun with the address itself.
+            let reason = reason.strip_prefix(&format!("{at}: ")).unwrap_or(reason);
+            complaints.say(format!("cannot reach {at}: {reason}; trying again"));
         }
         Event::JoinFailed { peer, failure } => {
-            output::complain(&format!("cannot join through {peer}: {failure}; trying again"));
+            complaints.say(format!("cannot join through {peer}: {failure}; trying again"));
         }
-        Event::Refused { peer, refusal } => output::complain(&format!("refused by {peer}: {refusal}")),
+        Event::Refused { peer, refusal } => complaints.say(format!("refused by {peer}: {refusal}")),
         Event::PeerFault { peer, reason } => tracing::info!(%peer, reason, "a peer broke the protocol"),
         Event::RecordDamaged { key } => {
             output::complain(&format!("the record of {key} is damaged; repairing it"))
         }
         Event::RecordRepaired { key } => output::note(&format!("the record of {key} is whole again")),
         Event::StoreFailed(error) => output::complain(&format!("the store failed: {error}")),
-        // The peer announced itself above; whatever comes to be told later is logged.
-        other => tracing::info!(?other),
+        // The enum may grow: what is told later is logged.
+        Event::Ready | _ => tracing::info!(?event),
+    }
+}
+
+/// What keeps a peer from joining. It is tried again and again, and said once until it changes.
+#[derive(Debug, Default)]
+struct Complaints {
+    last: String,
+}
+
+impl Complaints {
+    fn say(&mut self, complaint: String) {
+        if self.last == complaint {
+            tracing::debug!(complaint);
+        } else {
+            output::complain(&complaint);
+            self.last = complaint;
+        }
     }
 }
 

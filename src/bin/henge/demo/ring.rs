@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use henge::client::{Client, Config};
 use henge::handle::Handle;
-use henge_client::{MemberPhase, Status};
+use henge_client::MemberPhase;
 use henge_types::{ClusterName, Multiaddr, PeerId};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -19,9 +19,6 @@ use crate::table::{Align, Table};
 
 /// How long the peers may take to share the ring.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long to wait for the number of keys, which is only shown.
-const COUNTED: Duration = Duration::from_secs(5);
 
 /// How often they are asked whether they have.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -118,20 +115,30 @@ impl Ring {
         Ok(())
     }
 
-    /// What each peer has, as the first one sees it.
-    pub(super) async fn print_members(&self, keys: usize) -> Result<(), CliError> {
-        let status = self.status_with(keys).await?;
+    /// Which share of the ring each peer has, and how many of these keys.
+    pub(super) async fn print_members(
+        &self,
+        keys: impl Iterator<Item = &'static str>,
+    ) -> Result<(), CliError> {
+        let status = self.handle(0)?.status().await?;
+        let mut counts = vec![0u32; self.len()];
+        for key in keys {
+            for owner in self.owners(key).await? {
+                if let Some(count) = counts.get_mut(owner) {
+                    *count += 1;
+                }
+            }
+        }
         let right = Align::Right;
         let mut table =
             Table::new([("", Align::Left), ("PARTITIONS", right), ("OF ALL", right), ("KEYS", right)]);
         let slots: u32 = status.members.iter().map(|member| member.partitions).sum();
-        for index in 0..self.len() {
-            if let Some(member) = self.seen(&status, index) {
-                let share = f64::from(member.partitions) * 100.0 / f64::from(slots.max(1));
-                let partitions = member.partitions.to_string();
-                let keys = member.keys.to_string();
-                table.add([format!("peer {}", index + 1), partitions, format!("{share:.1} %"), keys]);
-            }
+        for ((index, member), count) in self.members.iter().enumerate().zip(counts) {
+            let seen = status.members.iter().find(|seen| seen.peer == member.id);
+            let partitions = seen.map_or(0, |seen| seen.partitions);
+            let share = f64::from(partitions) * 100.0 / f64::from(slots.max(1));
+            let name = format!("peer {}", index + 1);
+            table.add([name, partitions.to_string(), format!("{share:.1} %"), count.to_string()]);
         }
         for line in table.render().lines() {
             say(line)?;
@@ -139,38 +146,22 @@ impl Ring {
         Ok(())
     }
 
-    /// The status once the heartbeats tell of so many keys with three copies each: they are counted now and then.
-    async fn status_with(&self, keys: usize) -> Result<Status, CliError> {
-        let deadline = Instant::now() + COUNTED;
-        loop {
-            let status = self.handle(0)?.status().await?;
-            let copies: u64 = status.members.iter().map(|member| member.keys).sum();
-            if copies >= 3 * keys as u64 || Instant::now() >= deadline {
-                return Ok(status);
-            }
-            sleep(INTERVAL).await;
-        }
-    }
-
-    fn seen<'a>(&self, status: &'a Status, index: usize) -> Option<&'a henge_client::Member> {
-        let id = self.members.get(index)?.id;
-        status.members.iter().find(|member| member.peer == id)
-    }
-
     /// Which peers have these keys.
     pub(super) async fn print_owners(&self, keys: &[&'static str]) -> Result<(), CliError> {
         for key in keys {
-            let located = self.handle(0)?.locate(*key).await?;
-            let owners: Vec<String> = located
-                .voters
-                .iter()
-                .filter(|voter| voter.owner)
-                .filter_map(|voter| self.members.iter().position(|member| member.id == voter.peer))
-                .map(|index| (index + 1).to_string())
-                .collect();
-            say(&format!("{key:<16} partition {:<6} peers {}", located.partition, owners.join(", ")))?;
+            let owners = self.owners(key).await?;
+            let names: Vec<String> = owners.iter().map(|index| (index + 1).to_string()).collect();
+            say(&format!("{key:<16} lives on peers {}", names.join(", ")))?;
         }
         Ok(())
+    }
+
+    /// The preference list of a key, as indices.
+    async fn owners(&self, key: &'static str) -> Result<Vec<usize>, CliError> {
+        let located = self.handle(0)?.locate(key).await?;
+        let owners = located.voters.iter().filter(|voter| voter.owner);
+        let index_of = |peer: &PeerId| self.members.iter().position(|member| member.id == *peer);
+        Ok(owners.filter_map(|voter| index_of(&voter.peer)).collect())
     }
 
     /// Stops all peers as an operator would.
