@@ -85,6 +85,8 @@ pub struct Core {
     dots: DotCounter,
     records: Option<henge_membership::Reservation>,
     links: Links,
+    /// Where this peer can be dialled, as far as it was told.
+    addresses: Vec<Multiaddr>,
     /// Addresses to join through, until that is done, each with the peer that answered there.
     join: Vec<(Multiaddr, Option<PeerId>)>,
     operations: BTreeMap<OpId, Operation>,

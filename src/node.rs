@@ -34,6 +34,8 @@ mod directory;
 mod listen;
 mod run;
 mod swarm;
+#[cfg(test)]
+mod tests;
 
 /// Events that wait for [`Node::next_event`]. Beyond, the oldest are lost and counted.
 const EVENTS_MAX: usize = 1024;
@@ -53,7 +55,7 @@ pub struct NodeConfig {
 #[derive(Clone)]
 enum Place {
     Directory(PathBuf),
-    Memory(Option<Keypair>),
+    Memory(Option<Box<Keypair>>),
 }
 
 impl NodeConfig {
@@ -73,7 +75,7 @@ impl NodeConfig {
     /// The same as [`NodeConfig::in_memory`] with a given identity (Ed25519) instead of a new one.
     #[must_use]
     pub fn in_memory_as(identity: Keypair) -> Self {
-        Self::at(Place::Memory(Some(identity)))
+        Self::at(Place::Memory(Some(Box::new(identity))))
     }
 
     fn at(place: Place) -> Self {

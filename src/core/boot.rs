@@ -149,6 +149,7 @@ impl Core {
             dots: DotCounter::new(counters.dots),
             records: counters.records,
             links: Links::default(),
+            addresses: Vec::new(),
             join,
             operations: std::collections::BTreeMap::new(),
             undamaging: BTreeSet::new(),
@@ -189,6 +190,7 @@ impl Core {
     pub(super) fn adopt(&mut self, params: ClusterParams) {
         self.membership =
             membership(&self.config, self.me, params, Start::Join, &self.signer, &self.seed, self.now);
+        self.on_addresses(self.addresses.clone());
         for peer in self.join.iter().filter_map(|(_, peer)| *peer) {
             self.membership.handle_join(peer, self.now);
         }

@@ -122,13 +122,13 @@ impl Core {
         let Some(member) = &mut self.member else { return };
         let StoreResult::Occupied(occupied) = result else {
             member.closing.clear();
-            return;
+            return self.tell_ready();
         };
         for partition in &occupied {
             member.closing.remove(partition);
         }
         if member.closing.is_empty() {
-            return;
+            return self.tell_ready();
         }
         for partition in &member.closing {
             member.stretches.custody.set(*partition, Custody::None);

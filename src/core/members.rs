@@ -177,6 +177,7 @@ impl Core {
     }
 
     pub(super) fn on_addresses(&mut self, addresses: Vec<Multiaddr>) {
+        self.addresses.clone_from(&addresses);
         self.membership.declare(Declaration::default().with_addresses(addresses), self.now);
     }
 

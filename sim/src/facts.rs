@@ -1,0 +1,70 @@
+//! What is seen at the seams while a run goes on, and what no client could know: which operation
+//! was applied under which dots, and which writes went down with the stores that had them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use henge_types::{Dot, Key, OperationId, Record};
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub struct Facts {
+    applied: BTreeMap<Key, BTreeMap<OperationId, BTreeSet<Dot>>>,
+    dots: BTreeMap<Dot, (Key, OperationId)>,
+    lost: BTreeSet<OperationId>,
+}
+
+impl Facts {
+    /// A store applied `operation` to `key` as `dot`.
+    ///
+    /// # Errors
+    /// When that dot names another write already.
+    pub fn on_applied(&mut self, key: &Key, operation: OperationId, dot: Dot) -> Result<(), String> {
+        let applied = self.applied.entry(key.clone()).or_default();
+        applied.entry(operation).or_default().insert(dot);
+        match self.dots.insert(dot, (key.clone(), operation)) {
+            Some(other) if other != (key.clone(), operation) => {
+                Err(format!("dot {dot} names two writes: {operation:?} of {key} and {:?} of {}", other.1, other.0))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Under how many dots `operation` was applied.
+    #[must_use]
+    pub fn times_applied(&self, key: &Key, operation: &OperationId) -> usize {
+        self.applied.get(key).and_then(|a| a.get(operation)).map_or(0, BTreeSet::len)
+    }
+
+    /// A store, or a record in it, is destroyed. `survives` gives what the stores that are left would
+    /// have of a key after a crash of all of them.
+    pub fn on_destroyed(&mut self, only: Option<&Key>, survives: impl Fn(&Key) -> Vec<Record>) {
+        for (key, operations) in &self.applied {
+            if only.is_some_and(|only| only != key) {
+                continue;
+            }
+            let left = survives(key);
+            for (operation, dots) in operations {
+                let known = dots.iter().any(|dot| left.iter().any(|r| r.clock().covers(dot)));
+                if !known {
+                    self.lost.insert(*operation);
+                }
+            }
+        }
+    }
+
+    /// Whether every store that had what `operation` wrote was destroyed.
+    #[must_use]
+    pub fn is_lost(&self, operation: &OperationId) -> bool {
+        self.lost.contains(operation)
+    }
+
+    /// The keys that were written.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.applied.keys()
+    }
+
+    /// The operations applied to `key`, with their dots.
+    pub fn applied(&self, key: &Key) -> impl Iterator<Item = (&OperationId, &BTreeSet<Dot>)> {
+        self.applied.get(key).into_iter().flatten()
+    }
+}

@@ -1,0 +1,276 @@
+//! Faults: what goes wrong, when, and for how long. Drawn beforehand, so that they can be left out
+//! one by one.
+
+use std::time::Duration;
+
+use crate::rng::Rng;
+use crate::world::{Crash, Pid, World};
+
+/// One thing that goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// A peer dies, and starts again after a while.
+    Crash {
+        /// Which.
+        pid: Pid,
+        /// How.
+        crash: Crash,
+    },
+    /// A peer is stopped by its operator, and starts again after a while.
+    Stop {
+        /// Which.
+        pid: Pid,
+    },
+    /// A peer stands still.
+    Pause {
+        /// Which.
+        pid: Pid,
+    },
+    /// The peers in `side` (one bit for each) and the others cannot talk.
+    Partition {
+        /// Which are on one side.
+        side: u128,
+    },
+    /// Nothing passes from one to the other; the way back is open.
+    OneWay {
+        /// From whom.
+        from: Pid,
+        /// To whom.
+        to: Pid,
+    },
+    /// Both ways between two peers take longer.
+    SlowLink {
+        /// One end.
+        from: Pid,
+        /// The other.
+        to: Pid,
+        /// How much longer.
+        by: Duration,
+    },
+    /// The wall clock of a peer jumps.
+    Jump {
+        /// Whose.
+        pid: Pid,
+        /// How far.
+        by_ms: i64,
+    },
+    /// The disk of a peer gets slow.
+    SlowDisk {
+        /// Whose.
+        pid: Pid,
+        /// How much slower.
+        by: Duration,
+    },
+    /// The disk of a peer is full for a while; then the peer is started again.
+    FullDisk {
+        /// Whose.
+        pid: Pid,
+    },
+    /// A record on the disk of a peer rots.
+    Rot {
+        /// Whose.
+        pid: Pid,
+        /// Which key.
+        key: usize,
+    },
+    /// A new peer joins.
+    Join,
+    /// A member of another ring asks for a key and writes it.
+    Intrude {
+        /// Whom it asks.
+        pid: Pid,
+        /// Which key.
+        key: usize,
+    },
+}
+
+/// A fault with its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// When it begins.
+    pub at: Duration,
+    /// How long it lasts, where it lasts.
+    pub lasts: Duration,
+    /// What.
+    pub fault: Fault,
+}
+
+/// How often each kind of fault comes, relative to the others.
+#[derive(Debug, Clone)]
+pub struct Menu {
+    /// Deaths of a process.
+    pub process: u64,
+    /// Deaths of a machine.
+    pub machine: u64,
+    /// Lost disks.
+    pub disk: u64,
+    /// Orderly stops.
+    pub stop: u64,
+    /// Pauses.
+    pub pause: u64,
+    /// Partitions, one-way cuts, slow links.
+    pub network: u64,
+    /// Clocks that jump.
+    pub clock: u64,
+    /// Slow and full disks.
+    pub storage: u64,
+    /// Records that rot.
+    pub rot: u64,
+    /// New peers.
+    pub join: u64,
+    /// Strangers.
+    pub intrude: u64,
+}
+
+impl Default for Menu {
+    fn default() -> Self {
+        Self {
+            process: 10,
+            machine: 10,
+            disk: 3,
+            stop: 6,
+            pause: 6,
+            network: 20,
+            clock: 4,
+            storage: 5,
+            rot: 4,
+            join: 8,
+            intrude: 2,
+        }
+    }
+}
+
+impl Menu {
+    /// Nothing goes wrong.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            process: 0,
+            machine: 0,
+            disk: 0,
+            stop: 0,
+            pause: 0,
+            network: 0,
+            clock: 0,
+            storage: 0,
+            rot: 0,
+            join: 0,
+            intrude: 0,
+        }
+    }
+
+    /// Draws `count` faults in `duration` for peers 0 to `peers`.
+    #[must_use]
+    pub fn plan(&self, rng: &mut Rng, count: usize, duration: Duration, peers: usize, keys: usize) -> Vec<Planned> {
+        let mut plan: Vec<Planned> = (0..count)
+            .filter_map(|_| {
+                let at = rng.time(duration / 20, duration);
+                let lasts = if rng.chance(700) {
+                    rng.time(Duration::from_millis(50), Duration::from_secs(5))
+                } else {
+                    rng.time(Duration::from_secs(5), Duration::from_secs(30))
+                };
+                self.draw(rng, peers, keys).map(|fault| Planned { at, lasts, fault })
+            })
+            .collect();
+        plan.sort_by_key(|p| p.at);
+        plan
+    }
+
+    fn draw(&self, rng: &mut Rng, peers: usize, keys: usize) -> Option<Fault> {
+        let (pid, other, key) = (rng.index(peers), rng.index(peers), rng.index(keys));
+        let (first, second) = (rng.draw(), rng.draw());
+        let by = rng.time(Duration::from_millis(1), Duration::from_millis(300));
+        let weights = [
+            self.process, self.machine, self.disk, self.stop, self.pause, self.network, self.clock, self.storage,
+            self.rot, self.join, self.intrude,
+        ];
+        let total: u64 = weights.iter().sum();
+        let mut at = rng.below(total);
+        let kind = weights.iter().position(|weight| {
+            let here = at < *weight;
+            at = at.saturating_sub(*weight);
+            here
+        })?;
+        Some(match kind {
+            0 => Fault::Crash { pid, crash: Crash::Process },
+            1 => Fault::Crash { pid, crash: Crash::Machine },
+            2 => Fault::Crash { pid, crash: Crash::Disk },
+            3 => Fault::Stop { pid },
+            4 => Fault::Pause { pid },
+            5 => match first % 4 {
+                0 | 1 => Fault::Partition { side: u128::from(second) << 64 | u128::from(first) },
+                2 => Fault::OneWay { from: pid, to: other },
+                _ => Fault::SlowLink { from: pid, to: other, by },
+            },
+            6 => {
+                let by_ms = i64::try_from(second % 7_200_000).unwrap_or(0) - 3_600_000;
+                Fault::Jump { pid, by_ms }
+            }
+            7 if first.is_multiple_of(2) => Fault::SlowDisk { pid, by },
+            7 => Fault::FullDisk { pid },
+            8 => Fault::Rot { pid, key },
+            9 => Fault::Join,
+            _ => Fault::Intrude { pid, key },
+        })
+    }
+}
+
+/// Begins a fault that is a matter of the world alone.
+pub fn begin(world: &mut World, planned: &Planned) {
+    match &planned.fault {
+        Fault::Crash { pid, crash } => world.crash(*pid, *crash),
+        Fault::Stop { pid } => world.stop(*pid),
+        Fault::Pause { pid } => {
+            let until = world.now() + planned.lasts;
+            world.pause(*pid, until);
+        }
+        Fault::Partition { side } => {
+            for (from, to) in across(*side, world.len()) {
+                world.cut(from, to);
+            }
+        }
+        Fault::OneWay { from, to } => world.cut(*from, *to),
+        Fault::SlowLink { from, to, by } => {
+            world.network().slow_down(*from, *to, *by);
+            world.network().slow_down(*to, *from, *by);
+        }
+        Fault::Jump { pid, by_ms } => world.jump_clock(*pid, *by_ms),
+        Fault::SlowDisk { pid, by } => world.slow_disk(*pid, *by),
+        Fault::FullDisk { pid } => world.fill_disk(*pid, true),
+        Fault::Rot { .. } | Fault::Join | Fault::Intrude { .. } => {}
+    }
+}
+
+/// Ends it. What is to be started again is up to the caller.
+pub fn end(world: &mut World, planned: &Planned) {
+    match &planned.fault {
+        Fault::Partition { side } => {
+            for (from, to) in across(*side, world.len()) {
+                world.mend(from, to);
+            }
+        }
+        Fault::OneWay { from, to } | Fault::SlowLink { from, to, .. } => {
+            world.mend(*from, *to);
+            world.mend(*to, *from);
+        }
+        Fault::SlowDisk { pid, .. } => world.slow_disk(*pid, Duration::ZERO),
+        Fault::FullDisk { pid } => {
+            world.fill_disk(*pid, false);
+            world.crash(*pid, Crash::Process);
+        }
+        Fault::Crash { .. }
+        | Fault::Stop { .. }
+        | Fault::Pause { .. }
+        | Fault::Jump { .. }
+        | Fault::Rot { .. }
+        | Fault::Join
+        | Fault::Intrude { .. } => {}
+    }
+}
+
+fn across(side: u128, peers: usize) -> Vec<(Pid, Pid)> {
+    let on = |pid: Pid| side >> (pid % 128) & 1 == 1;
+    let pairs = (0..peers).flat_map(|from| (0..peers).map(move |to| (from, to)));
+    pairs.filter(|(from, to)| on(*from) != on(*to)).collect()
+}

@@ -1,0 +1,259 @@
+//! Phase 2: everything is healed, and within bounded time the ring must come to rest, be of one
+//! mind, and still have everything that it promised.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use henge_client::{Get, Located, Member, Request, Response, Status};
+use henge_types::{Custody, Key};
+
+use super::{RESTART_AFTER, Simulation, Wake};
+use crate::checker::{Kind, Violation};
+use crate::world::{Crash, Pid};
+
+/// How long the ring may take to settle once everything is healed: a dial is tried again after 5 s
+/// at the most, views are exchanged every 10 s or, in large rings, every ten heartbeats.
+const SETTLE: Duration = Duration::from_secs(180);
+/// How long all voters may take to come to one record under reads of all of them.
+const CONVERGE: Duration = Duration::from_secs(120);
+/// How long what was begun may take to end.
+const LEFTOVERS: Duration = Duration::from_secs(90);
+/// How often it is looked whether it is so far.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Simulation<'_> {
+    pub(super) fn end(&mut self) -> Result<(), Violation> {
+        self.heal()?;
+        self.wait(SETTLE, Kind::Unsettled, Self::unsettled_because)?;
+        self.same_placement()?;
+        self.converge()?;
+        self.nothing_in_limbo()?;
+        self.wait(LEFTOVERS, Kind::Leftover, Self::leftover)
+    }
+
+    fn heal(&mut self) -> Result<(), Violation> {
+        self.healing = true;
+        let now = self.world.now();
+        self.world.trace().tell(now, None, || "HEALING".to_owned());
+        self.world.network().heal();
+        for (at, planned) in self.scenario.faults.iter().enumerate() {
+            if planned.at < now {
+                // Those that ended already end once more, which is harmless, but for restarts.
+                if matches!(planned.fault, crate::nemesis::Fault::FullDisk { .. }) && planned.at + planned.lasts < now {
+                    continue;
+                }
+                let _ = at;
+                crate::nemesis::end(&mut self.world, planned);
+            }
+        }
+        for pid in 0..self.world.len() {
+            self.world.wake_up(pid);
+            if self.world.is_poisoned(pid) {
+                self.world.crash(pid, Crash::Process);
+            }
+            self.wake_at(now + RESTART_AFTER, Wake::Start { pid });
+        }
+        // A peer that was told to stop may still be at it.
+        self.run_until(now + RESTART_AFTER * 20)?;
+        for pid in 0..self.world.len() {
+            if self.world.is_stopping(pid) {
+                self.world.crash(pid, Crash::Process);
+            }
+            self.start(pid);
+        }
+        Ok(())
+    }
+
+    fn wait(
+        &mut self,
+        most: Duration,
+        kind: Kind,
+        because: fn(&mut Self) -> Option<String>,
+    ) -> Result<(), Violation> {
+        let end = self.world.now() + most;
+        loop {
+            let Some(what) = because(self) else { return Ok(()) };
+            if self.world.now() >= end {
+                return Err(Violation { kind, key: None, what });
+            }
+            let next = self.world.now() + LOOK_EVERY;
+            self.run_until(next)?;
+        }
+    }
+
+    fn status(&mut self, pid: Pid) -> Option<Status> {
+        match self.world.ask(pid, &Request::Status)? {
+            Response::Status(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    fn unsettled_because(&mut self) -> Option<String> {
+        if let Some(client) = self.clients.iter().position(|c| !c.is_idle()) {
+            return Some(format!("client {client} still waits"));
+        }
+        let count = self.world.len();
+        if let Some(pid) = (0..count).find(|pid| !self.world.is_ready(*pid)) {
+            let brief = self.status(pid).map(|s| {
+                let member = |m: &Member| (self.world.pid(&m.peer), m.phase, m.full, m.part, m.connected);
+                s.members.iter().map(member).collect::<Vec<_>>()
+            });
+            return Some(format!("p{pid} is not ready: {brief:?}"));
+        }
+        let mut first: Option<BTreeSet<_>> = None;
+        for pid in 0..count {
+            let Some(status) = self.status(pid) else { return Some(format!("p{pid} has no status")) };
+            let lonely = status.members.iter().find(|m| !m.connected);
+            if let Some(other) = lonely.and_then(|m| self.world.pid(&m.peer)) {
+                return Some(format!("p{pid} is not connected to p{other}"));
+            }
+            let members: BTreeSet<_> =
+                status.members.iter().map(|m| (m.peer, m.incarnation, m.full, m.part)).collect();
+            if members.len() != count {
+                return Some(format!("p{pid} knows {} of {count} members", members.len()));
+            }
+            if first.get_or_insert_with(|| members.clone()) != &members {
+                return Some(format!("p{pid} sees other members than p0"));
+            }
+        }
+        None
+    }
+
+    fn locate(&mut self, pid: Pid, key: &Key) -> Option<Located> {
+        match self.world.ask(pid, &Request::Locate { key: key.clone() })? {
+            Response::Located(located) => Some(located),
+            _ => None,
+        }
+    }
+
+    fn all_keys(&self) -> Vec<Key> {
+        self.history.keys().cloned().collect()
+    }
+
+    // Invariant 6.
+    fn same_placement(&mut self) -> Result<(), Violation> {
+        for key in self.all_keys() {
+            let first = self.locate(0, &key);
+            for pid in 1..self.world.len() {
+                let here = self.locate(pid, &key);
+                if here != first {
+                    let what = format!("p{pid} sees {here:?}, p0 sees {first:?}");
+                    return Err(Violation { kind: Kind::Placement, key: Some(key), what });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // Invariant 2. There is no anti-entropy yet: every key is read from all its voters, and what
+    // is behind is repaired. With anti-entropy this reads nothing, and waits.
+    fn converge(&mut self) -> Result<(), Violation> {
+        for key in self.all_keys() {
+            let end = self.world.now() + CONVERGE;
+            loop {
+                let read = self.read_all(&key)?;
+                let apart = self.apart(&key);
+                match (read, apart) {
+                    (Ok(values), None) => {
+                        let now = self.world.now();
+                        self.checker().judge_final(&key, &values, now)?;
+                        break;
+                    }
+                    (Err(why), _) | (_, Some(why)) if self.world.now() >= end => {
+                        return Err(Self::diverged(&key, why));
+                    }
+                    (_, _) => {
+                        let next = self.world.now() + LOOK_EVERY;
+                        self.run_until(next)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // Reads a key from all its voters, and lets the repairs arrive.
+    fn read_all(&mut self, key: &Key) -> Result<Result<Vec<Bytes>, String>, Violation> {
+        let pid = self.rng.index(self.world.len());
+        let Some(located) = self.locate(pid, key) else { return Ok(Err(format!("p{pid} cannot locate it"))) };
+        let quorum = u8::try_from(located.voters.len()).ok();
+        let timeout_ms = u32::try_from(READ_TIMEOUT.as_millis()).unwrap_or(5000);
+        let get = Request::Get(Get { key: key.clone(), quorum, strict: true, timeout_ms });
+        let Some(call) = self.world.call(pid, &get) else { return Ok(Err(format!("p{pid} is down"))) };
+        let end = self.world.now() + READ_TIMEOUT * 2;
+        while self.world.now() < end {
+            if let Some(response) = self.world.take_reply(call) {
+                return Ok(match response {
+                    Some(Response::Found { siblings, .. }) => Ok(siblings.into_iter().map(|s| s.value).collect()),
+                    Some(Response::NotFound { .. }) => Ok(Vec::new()),
+                    other => {
+                        let voters: Vec<_> = located.voters.iter().map(|v| (self.world.pid(&v.peer), v.owner, v.custody)).collect();
+                        Err(format!("p{pid} answers a read of all voters {voters:?}: {other:?}"))
+                    }
+                });
+            }
+            let _ = self.world.step();
+            if let Some(what) = self.world.failure() {
+                return Err(Violation { kind: Kind::Contract, key: Some(key.clone()), what });
+            }
+        }
+        Ok(Err(format!("p{pid} does not answer a read of all voters")))
+    }
+
+    // Which voters of a key do not have the same record.
+    fn apart(&mut self, key: &Key) -> Option<String> {
+        let located = self.locate(0, key)?;
+        let mut first = None;
+        for voter in &located.voters {
+            let Some(pid) = self.world.pid(&voter.peer) else { continue };
+            let Some(record) = self.world.record(pid, key) else {
+                return Some(format!("the record of p{pid} is damaged"));
+            };
+            let digest = record.digest();
+            let (other, same) = *first.get_or_insert((pid, digest));
+            if same != digest {
+                return Some(format!("p{pid} and p{other} have different records"));
+            }
+        }
+        None
+    }
+
+    // Nobody without custody has records.
+    fn nothing_in_limbo(&mut self) -> Result<(), Violation> {
+        for key in self.all_keys() {
+            let Some(located) = self.locate(0, &key) else { continue };
+            for pid in 0..self.world.len() {
+                let has = self.world.record(pid, &key).is_none_or(|r| !r.is_empty());
+                let id = self.world.id(pid);
+                let votes = located.voters.iter().any(|v| Some(v.peer) == id && v.custody != Custody::None);
+                if has && !votes {
+                    let what = format!("p{pid} has a record, and no custody of it");
+                    return Err(Violation { kind: Kind::Limbo, key: Some(key), what });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn leftover(&mut self) -> Option<String> {
+        let left = self.world.leftovers();
+        if !left.is_empty() {
+            return Some(left.join("; "));
+        }
+        for pid in 0..self.world.len() {
+            let status = self.status(pid)?;
+            let busy = |name: &str| {
+                let own = status.counters.iter().find(|(n, _)| n == name);
+                own.map_or(0, |(_, count)| *count)
+            };
+            for name in ["operations_in_flight", "store_ops_in_flight"] {
+                if busy(name) > 0 {
+                    return Some(format!("p{pid} has {} {name}", busy(name)));
+                }
+            }
+        }
+        None
+    }
+}
