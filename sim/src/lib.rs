@@ -18,3 +18,4 @@ pub mod nemesis;
 pub mod scenario;
 pub mod simulation;
 pub mod shrink;
+pub mod features;

@@ -8,6 +8,7 @@ use henge_types::Key;
 
 use crate::checker::{Checker, Kind, Violation};
 use crate::client::{Client, Next};
+use crate::features;
 use crate::history::{History, Read};
 use crate::mutations;
 use crate::nemesis::{self, Fault};
@@ -261,7 +262,9 @@ impl<'a> Simulation<'a> {
             Fault::Join => {}
             Fault::Intrude { pid, key } => return self.intrude(*pid, *key),
             Fault::Rot { pid, key } => {
-                if let Some(key) = self.scenario.workload.key(*key) {
+                if let Some(key) = self.scenario.workload.key(*key)
+                    && (features::TODAY.repairs_many || !self.world.is_damaged(&key))
+                {
                     self.world.damage(*pid, &key);
                 }
             }
