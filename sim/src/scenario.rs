@@ -96,8 +96,7 @@ impl Scenario {
             // What a crash of the machine may lose is then acknowledged already.
             menu.machine = 0;
         }
-        scenario.faults =
-            menu.plan(rng, count, scenario.duration, scenario.peers, scenario.workload.keys);
+        scenario.faults = menu.plan(rng, count, scenario.duration, scenario.peers, scenario.workload.keys);
         scenario
     }
 

@@ -42,7 +42,9 @@ impl Simulation<'_> {
         for (at, planned) in self.scenario.faults.iter().enumerate() {
             if planned.at < now {
                 // Those that ended already end once more, which is harmless, but for restarts.
-                if matches!(planned.fault, crate::nemesis::Fault::FullDisk { .. }) && planned.at + planned.lasts < now {
+                if matches!(planned.fault, crate::nemesis::Fault::FullDisk { .. })
+                    && planned.at + planned.lasts < now
+                {
                     continue;
                 }
                 let _ = at;
@@ -213,10 +215,16 @@ impl Simulation<'_> {
         while self.world.now() < end {
             if let Some(response) = self.world.take_reply(call) {
                 return Ok(match response {
-                    Some(Response::Found { siblings, .. }) => Ok(siblings.into_iter().map(|s| s.value).collect()),
+                    Some(Response::Found { siblings, .. }) => {
+                        Ok(siblings.into_iter().map(|s| s.value).collect())
+                    }
                     Some(Response::NotFound { .. }) => Ok(Vec::new()),
                     other => {
-                        let voters: Vec<_> = located.voters.iter().map(|v| (self.world.pid(&v.peer), v.owner, v.custody)).collect();
+                        let voters: Vec<_> = located
+                            .voters
+                            .iter()
+                            .map(|v| (self.world.pid(&v.peer), v.owner, v.custody))
+                            .collect();
                         Err(format!("p{pid} answers a read of all voters {voters:?}: {other:?}"))
                     }
                 });
