@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use henge_client::{FRAME_MAX_BYTES, PROTOCOL, Request, Response};
 use henge_rpc::KeepAlive;
-use libp2p::{StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
+use libp2p::{StreamProtocol, Swarm, SwarmBuilder, dns, noise, tcp, yamux};
 
 use super::{Config, ConnectError};
 
@@ -17,6 +17,9 @@ pub(super) const QUEUED_BYTES_MAX: usize = 16 << 20;
 /// Requests under way; callers wait beyond. As many as a peer takes from one connection.
 pub(super) const IN_FLIGHT_MAX: usize = 1024;
 
+/// Only before the first request: from then on the behaviour keeps the connection.
+const IDLE: Duration = Duration::from_secs(60);
+
 pub(super) fn swarm(config: &Config) -> Result<Swarm<Rpc>, ConnectError> {
     let failed = |reason: String| ConnectError::Transport { reason };
     let protocol = StreamProtocol::try_from_owned(format!("/henge/{}/{PROTOCOL}", config.cluster))
@@ -28,17 +31,30 @@ pub(super) fn swarm(config: &Config) -> Result<Swarm<Rpc>, ConnectError> {
         .with_keep_alive(KeepAlive::Always)
         .with_dial_on_request(false)
         .with_serve(false);
-    let swarm = SwarmBuilder::with_new_identity()
-        .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-        .map_err(|error| failed(error.to_string()))?
-        .with_quic()
-        .with_dns()
-        .map_err(|error| failed(format!("the system's DNS configuration: {error}")))?
-        .with_behaviour(|_| Rpc::new(protocol, rpc))
-        .map_err(|error| failed(error.to_string()))?
-        .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(Duration::from_secs(60)))
-        .with_connection_timeout(config.attempt_timeout)
-        .build();
-    Ok(swarm)
+    let transports = || {
+        SwarmBuilder::with_new_identity()
+            .with_tokio()
+            .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+            .map(|builder| builder.with_quic())
+            .map_err(|error| failed(error.to_string()))
+    };
+    // The two ways give different types, so only a macro can finish both.
+    macro_rules! finish {
+        ($builder:expr) => {
+            $builder
+                .with_behaviour(|_| Rpc::new(protocol, rpc))
+                .map_err(|error| failed(error.to_string()))?
+                .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE))
+                .with_connection_timeout(config.attempt_timeout)
+                .build()
+        };
+    }
+    Ok(match transports()?.with_dns() {
+        Ok(named) => finish!(named),
+        Err(error) => {
+            tracing::info!(%error, "no name service: addresses with names cannot be dialled");
+            let nobody = dns::ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+            finish!(transports()?.with_dns_config(nobody, dns::ResolverOpts::default()))
+        }
+    })
 }
