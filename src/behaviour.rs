@@ -265,10 +265,10 @@ impl NetworkBehaviour for Behaviour {
         }) = event
         {
             self.tell(Input::Disconnected { peer: peer_id });
-        } else if let FromSwarm::DialFailure(DialFailure { connection_id, error, .. }) = event {
-            if let Some(next) = self.dials.on_failed(connection_id, error) {
-                self.dial(next);
-            }
+        } else if let FromSwarm::DialFailure(DialFailure { connection_id, error, .. }) = event
+            && let Some(next) = self.dials.on_failed(connection_id, error)
+        {
+            self.dial(next);
         }
     }
 

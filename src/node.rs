@@ -34,6 +34,9 @@ mod directory;
 mod listen;
 mod run;
 mod swarm;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
+mod tests;
 
 /// Events that wait for [`Node::next_event`]. Beyond, the oldest are lost and counted.
 const EVENTS_MAX: usize = 1024;
@@ -53,7 +56,7 @@ pub struct NodeConfig {
 #[derive(Clone)]
 enum Place {
     Directory(PathBuf),
-    Memory(Option<Keypair>),
+    Memory(Option<Box<Keypair>>),
 }
 
 impl NodeConfig {
@@ -73,7 +76,7 @@ impl NodeConfig {
     /// The same as [`NodeConfig::in_memory`] with a given identity (Ed25519) instead of a new one.
     #[must_use]
     pub fn in_memory_as(identity: Keypair) -> Self {
-        Self::at(Place::Memory(Some(identity)))
+        Self::at(Place::Memory(Some(Box::new(identity))))
     }
 
     fn at(place: Place) -> Self {

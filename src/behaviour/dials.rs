@@ -197,3 +197,73 @@ fn root_cause(error: &(dyn Error + 'static)) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
+mod tests {
+    use libp2p::PeerId;
+    use libp2p::swarm::DialError;
+    use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+
+    use super::{Dials, Next};
+    use crate::core::Input;
+
+    const TCP: &str = "/ip4/192.0.2.1/tcp/1";
+    const QUIC: &str = "/ip4/192.0.2.1/udp/1/quic-v1";
+
+    fn dialled(next: Next) -> DialOpts {
+        match next {
+            Next::Dial(opts) => opts,
+            Next::Tell(input) => panic!("{input:?}"),
+        }
+    }
+
+    fn told(next: Next) -> (Option<PeerId>, Option<String>, String) {
+        if let Next::Tell(Input::DialFailed { peer, address, reason }) = next {
+            (peer, address.map(|address| address.to_string()), reason)
+        } else {
+            panic!("{next:?}")
+        }
+    }
+
+    #[test]
+    fn quic_is_dialled_when_all_else_has_failed_and_the_reasons_of_both_are_told() {
+        let mut dials = Dials::default();
+        let peer = PeerId::random();
+        let first = dialled(dials.member(peer, vec![QUIC.parse().unwrap(), TCP.parse().unwrap()]));
+        assert!(format!("{first:?}").contains(TCP) && !format!("{first:?}").contains(QUIC), "{first:?}");
+        let second = dialled(dials.on_failed(first.connection_id(), &DialError::Aborted).unwrap());
+        assert!(format!("{second:?}").contains(QUIC), "{second:?}");
+        let (whom, address, reason) =
+            told(dials.on_failed(second.connection_id(), &DialError::NoAddresses).unwrap());
+        assert_eq!((whom, address), (Some(peer), None));
+        assert!(reason.contains("given up") && reason.contains("addresses of this peer"), "{reason}");
+    }
+
+    #[test]
+    fn an_address_is_told_with_the_peer_that_answers_there_instead() {
+        let mut dials = Dials::default();
+        let (expected, obtained) = (PeerId::random(), PeerId::random());
+        let address = format!("{TCP}/p2p/{expected}");
+        let opts = dialled(dials.address(address.parse().unwrap()));
+        let error = DialError::WrongPeerId { obtained, address: address.parse().unwrap() };
+        let (_, told_address, reason) = told(dials.on_failed(opts.connection_id(), &error).unwrap());
+        assert_eq!(told_address, Some(address));
+        assert_eq!(reason, format!("at {TCP} answers the peer {obtained}, not {expected}"));
+    }
+
+    #[test]
+    fn a_member_that_is_connected_already_and_dials_of_others_are_no_failures() {
+        let mut dials = Dials::default();
+        let opts = dialled(dials.member(PeerId::random(), vec![TCP.parse().unwrap()]));
+        let condition = DialError::DialPeerConditionFalse(PeerCondition::Disconnected);
+        assert!(dials.on_failed(opts.connection_id(), &condition).is_none());
+        assert!(dials.on_failed(opts.connection_id(), &DialError::Aborted).is_none());
+    }
+
+    #[test]
+    fn a_member_without_addresses_is_told_at_once() {
+        let (_, _, reason) = told(Dials::default().member(PeerId::random(), Vec::new()));
+        assert!(reason.contains("no address"), "{reason}");
+    }
+}

@@ -288,12 +288,12 @@ impl Driver {
     }
 
     fn probe_error(&self, peer: PeerId, error: &OutboundFailure) -> AttemptError {
-        match error {
-            OutboundFailure::UnsupportedProtocol => {
-                AttemptError::WrongCluster { peer, cluster: self.cluster.clone() }
-            }
-            OutboundFailure::Timeout => AttemptError::NoAnswer { peer, within: self.attempt_timeout },
-            error => AttemptError::Unreachable { reason: error.to_string() },
+        if matches!(error, OutboundFailure::UnsupportedProtocol) {
+            AttemptError::WrongCluster { peer, cluster: self.cluster.clone() }
+        } else if matches!(error, OutboundFailure::Timeout) {
+            AttemptError::NoAnswer { peer, within: self.attempt_timeout }
+        } else {
+            AttemptError::Unreachable { reason: error.to_string() }
         }
     }
 

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     fn route(count: u16) -> Route {
-        Route::new((1..=count).map(|port| address(port)).collect())
+        Route::new((1..=count).map(address).collect())
     }
 
     fn address(port: u16) -> Multiaddr {

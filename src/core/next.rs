@@ -95,4 +95,6 @@ pub(super) enum Timer {
     Rebalance,
     /// Look for members to dial.
     Links,
+    /// Save again what could not be saved.
+    SaveAgain,
 }

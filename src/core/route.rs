@@ -168,6 +168,7 @@ impl Core {
 
     fn on_saved(&mut self, save: Save, result: StoreResult) {
         if let StoreResult::Failed(error) = result {
+            self.wake_at(super::SAVE_AGAIN_AFTER, super::Timer::SaveAgain);
             return self.on_store_failed(error);
         }
         match save {

@@ -1,13 +1,13 @@
 //! Where a node listens.
 
-use std::error::Error;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use henge_types::Multiaddr;
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Swarm, TransportError};
+use socket2::{Domain, Socket, Type};
 
 use super::NodeEvent;
 use super::swarm::Parts;
@@ -65,11 +65,7 @@ fn first_time() -> [Multiaddr; 2] {
 
 fn listen_on(swarm: &mut Swarm<Parts>, address: &Multiaddr) -> Result<Listener, StartError> {
     let failed = |reason: String| StartError::Listen { address: address.clone(), reason };
-    if let Some(socket) = tcp_socket(address) {
-        // libp2p lets several sockets share a TCP port (SO_REUSEPORT): a second peer on it would
-        // start, and half of the connections would reach the wrong one.
-        TcpListener::bind(socket).map_err(|error| failed(why(&error)))?;
-    }
+    try_socket(address).map_err(|error| failed(why(&error)))?;
     match swarm.listen_on(address.clone()) {
         Ok(id) => Ok(Listener { id, asked: address.clone() }),
         Err(TransportError::MultiaddrNotSupported(_)) => {
@@ -93,10 +89,14 @@ fn with_free_port(address: &Multiaddr) -> Multiaddr {
 }
 
 fn with_port(address: &Multiaddr, port: u16) -> Multiaddr {
-    let replace = |part| match part {
-        Protocol::Tcp(_) => Protocol::Tcp(port),
-        Protocol::Udp(_) => Protocol::Udp(port),
-        other => other,
+    let replace = |part| {
+        if let Protocol::Tcp(_) = part {
+            Protocol::Tcp(port)
+        } else if let Protocol::Udp(_) = part {
+            Protocol::Udp(port)
+        } else {
+            part
+        }
     };
     address.iter().map(replace).collect()
 }
@@ -105,24 +105,38 @@ fn port_of(part: Protocol<'_>) -> Option<u16> {
     if let Protocol::Tcp(port) | Protocol::Udp(port) = part { Some(port) } else { None }
 }
 
-/// The socket of a TCP address, where its port is given.
-fn tcp_socket(address: &Multiaddr) -> Option<SocketAddr> {
+/// Binds the socket of an address for a moment, to learn why it cannot be listened on.
+///
+/// libp2p itself lets several sockets share a TCP port (SO_REUSEPORT): a second peer on it would start, and half of
+/// the connections would reach the wrong one.
+fn try_socket(address: &Multiaddr) -> io::Result<()> {
     let mut parts = address.iter();
-    let ip = parts.next()?;
-    let Some(Protocol::Tcp(port)) = parts.next() else { return None };
-    let ip = if let Protocol::Ip4(ip) = ip {
-        IpAddr::V4(ip)
-    } else if let Protocol::Ip6(ip) = ip {
-        IpAddr::V6(ip)
-    } else {
-        return None;
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
+        Some(_) | None => return Ok(()),
     };
-    (port != 0).then_some(SocketAddr::new(ip, port))
+    let (kind, port) = match parts.next() {
+        Some(Protocol::Tcp(port)) => (Type::STREAM, port),
+        Some(Protocol::Udp(port)) => (Type::DGRAM, port),
+        Some(_) | None => return Ok(()),
+    };
+    let address = SocketAddr::new(ip, port);
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    if address.is_ipv6() {
+        // As libp2p does: `::` and `0.0.0.0` are two listeners.
+        socket.set_only_v6(true)?;
+    }
+    if cfg!(unix) && kind == Type::STREAM {
+        // What connections of the last run left behind is no listener.
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&address.into())
 }
 
 /// Why the system refuses, and what to do.
 fn why(error: &io::Error) -> String {
-    let kind = innermost(error).kind();
+    let kind = error.kind();
     if kind == io::ErrorKind::AddrInUse {
         "another program listens there: stop it, or choose another port".to_owned()
     } else if kind == io::ErrorKind::AddrNotAvailable {
@@ -134,25 +148,10 @@ fn why(error: &io::Error) -> String {
     }
 }
 
-/// The error of the system inside the errors of the transports.
-fn innermost(error: &io::Error) -> &io::Error {
-    let mut found = error;
-    let mut cause: &(dyn Error + 'static) = error;
-    loop {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        match inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| cause.source()) {
-            Some(source) => cause = source,
-            None => return found,
-        }
-        if let Some(error) = cause.downcast_ref::<io::Error>() {
-            found = error;
-        }
-    }
-}
-
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 mod tests {
-    use super::{tcp_socket, with_port_of};
+    use super::with_port_of;
 
     #[test]
     fn the_port_given_by_the_system_is_put_into_the_address_asked_for() {
@@ -161,14 +160,5 @@ mod tests {
         assert_eq!(with_port_of(&asked, &listening).to_string(), "/ip4/0.0.0.0/udp/4001/quic-v1");
         let asked = "/ip4/0.0.0.0/tcp/80".parse().unwrap();
         assert_eq!(with_port_of(&asked, &listening), asked);
-    }
-
-    #[test]
-    fn only_tcp_addresses_with_a_port_have_a_socket_to_try() {
-        let socket = |text: &str| tcp_socket(&text.parse().unwrap()).map(|socket| socket.to_string());
-        assert_eq!(socket("/ip4/127.0.0.1/tcp/80").as_deref(), Some("127.0.0.1:80"));
-        assert_eq!(socket("/ip4/127.0.0.1/tcp/0"), None);
-        assert_eq!(socket("/ip4/127.0.0.1/udp/80/quic-v1"), None);
-        assert_eq!(socket("/dns4/localhost/tcp/80"), None);
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn open(place: Place, config: Config, durability: Durability) -> Resu
             Ok(Opened { identity, behaviour, directory: Some(directory), remembered })
         }
         Place::Memory(identity) => {
-            let identity = identity.unwrap_or_else(Keypair::generate_ed25519);
+            let identity = identity.map_or_else(Keypair::generate_ed25519, |identity| *identity);
             let behaviour = Behaviour::new(config, &identity, Arc::new(Memory::new()), durability)?;
             Ok(Opened { identity, behaviour, directory: None, remembered: Vec::new() })
         }

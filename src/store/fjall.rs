@@ -29,6 +29,8 @@ use super::{MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
 mod batch;
 mod error;
 mod files;
+mod journal;
+mod manifest;
 mod occupied;
 mod options;
 mod quarantine;

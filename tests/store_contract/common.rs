@@ -172,13 +172,15 @@ pub(crate) fn place(key: &Key) -> Vec<u8> {
 /// Bytes that do not compress, the same for the same seed.
 pub(crate) fn noise(seed: u64, bytes: usize) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
+    let mut noise = Vec::with_capacity(bytes + 8);
+    while noise.len() < bytes {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    std::iter::repeat_with(next).take(bytes).collect()
+        noise.extend(state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+    }
+    noise.truncate(bytes);
+    noise.into()
 }
 
 /// The files below `directory`, in a fixed order.

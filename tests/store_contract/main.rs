@@ -4,5 +4,8 @@
 
 mod common;
 mod contract;
+mod crash;
+mod damage;
+mod files;
 mod property;
 mod worker;

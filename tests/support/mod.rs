@@ -1,9 +1,9 @@
 //! What several tests need: peers to talk to, real and scripted, and a way to wait.
 #![allow(dead_code, reason = "each test program uses what it needs")]
 
-//pub(crate) mod command;
+pub(crate) mod command;
 pub(crate) mod memory;
-//pub(crate) mod process;
+pub(crate) mod process;
 pub(crate) mod scripted;
 
 use std::time::{Duration, Instant};

@@ -10,8 +10,8 @@
 mod common;
 
 use common::{
-    Cheap, RING, SECRET, at, config, count, drain, first, map, params, peer, record, sends, settle, start,
-    tick, with_map,
+    Cheap, RING, SECRET, at, config, count, drain, first, made_up, map, params, peer, record, sends, settle,
+    start, tick, with_map,
 };
 use henge_membership::{
     Action, Failure, Fault, Phase, Refusal, Request, Reservation, Response, SavedView, Start, State, Token,
@@ -113,6 +113,57 @@ fn a_saved_record_beyond_the_saved_counters_shows_that_they_were_rolled_back() {
     let actions = settle(&mut state, at(0));
     assert_eq!(actions[0], Action::Reborn { incarnation: Incarnation(1_000_000) });
     assert_eq!(state.view().update(&peer(2)).unwrap().custody, Some(map(Custody::None)));
+}
+
+#[test]
+fn a_new_life_waits_for_counters_of_its_own() {
+    let mut state = restarted(RING);
+    let old = Reservation { incarnation: Incarnation(5), upto: 4196 };
+    assert_eq!(drain(&mut state), [Action::Reserve { reservation: old }]);
+    // Before that is saved, the ring shows a later life; and again after.
+    state.on_updates(peer(1), vec![with_map(record(peer(2), 6, 0), map(Custody::Full))], at(1));
+    let new = Reservation { incarnation: Incarnation(1_000_001), upto: 4196 };
+    assert!(drain(&mut state).contains(&Action::Reserve { reservation: new }));
+    state.handle_reserved(old, at(2));
+    assert!(!state.view().contains(&peer(2)));
+    state.handle_reserved(new, at(3));
+    assert_eq!(state.view().get(&peer(2)).unwrap().record().incarnation, new.incarnation);
+
+    state.on_updates(peer(1), vec![with_map(record(peer(2), 2_000_000, 0), map(Custody::Full))], at(60_000));
+    assert!(!state.view().contains(&peer(2)), "what is left of the last block is not for this life");
+}
+
+#[test]
+fn those_who_were_saved_are_no_news_at_a_restart() {
+    let others = vec![with_map(record(peer(1), 5, 100), map(Custody::Full))];
+    let how = Start::Restart {
+        ring: RING,
+        secret: SECRET,
+        reserved: Reservation { incarnation: Incarnation(5), upto: 100 },
+        custody: map(Custody::Full),
+        view: SavedView { ring: RING, members: others },
+    };
+    let mut state = start(2, how, at(0));
+    let actions = settle(&mut state, at(0));
+    assert!(state.view().contains(&peer(1)));
+    assert!(!actions.contains(&Action::NewMember { peer: peer(1) }));
+    state.handle_connected(peer(1), at(1));
+    assert!(matches!(sends(&drain(&mut state))[..], [(_, Request::Exchange { .. })]));
+}
+
+#[test]
+fn a_newcomer_tells_who_let_it_in_of_itself_in_a_ring_of_any_size() {
+    let (mut state, token) = asking();
+    let updates = (0..100).map(|n| with_map(record(made_up(n), 1, 1), map(Custody::None)));
+    let host = with_map(record(peer(1), 1, 1), map(Custody::Full));
+    let updates = updates.chain([host]).collect();
+    state.on_response(
+        token,
+        Ok(Response::Welcome { ring: RING, secret: SECRET, params: params(), updates }),
+        at(10),
+    );
+    let actions = settle(&mut state, at(10));
+    assert!(sends(&actions).iter().any(|(to, r)| *to == peer(1) && matches!(r, Request::Push { .. })));
 }
 
 #[test]

@@ -12,8 +12,10 @@ mod common;
 use std::time::Duration;
 
 use common::{RING, at, drain, first, made_up, map, peer, plain, record, sends, settle, tick, with_map};
-use henge_membership::{Action, Declaration, Failure, Request, Response, State, Token, decode_gossip};
-use henge_types::{Custody, MemberState, Now, PeerId};
+use henge_membership::{
+    Action, Declaration, Failure, Known, Request, Response, State, Token, Update, decode_gossip,
+};
+use henge_types::{Custody, Incarnation, MemberState, Now, PeerId};
 
 fn ring_of(others: u32) -> State {
     let mut state = first(1, at(0));
@@ -179,13 +181,19 @@ fn a_push_that_was_lost_is_repeated_with_the_newest_word() {
     state.declare(part(1), at(2));
     let sent = requests(&drain(&mut state));
     state.on_response(sent[0].1, Err(Failure::Lost), at(3));
-    state.declare(part(2), at(4));
     assert_eq!(sends(&drain(&mut state)), []);
     state.handle_timeout(at(1003));
-    let own = state.view().update(&peer(1)).unwrap();
-    assert!(
-        sends(&drain(&mut state)).contains(&(made_up(1), &Request::Push { ring: RING, updates: vec![own] }))
-    );
+    let repeated = |state: &mut State| {
+        let own = state.view().update(&peer(1)).unwrap();
+        let push = Request::Push { ring: RING, updates: vec![own] };
+        requests(&drain(state)).into_iter().find(|(to, _, r)| *to == made_up(1) && *r == push)
+    };
+    let (_, token, _) = repeated(&mut state).unwrap();
+    state.on_response(token, Err(Failure::Lost), at(1010));
+    state.declare(part(2), at(1020));
+    assert_eq!(sends(&drain(&mut state)), []);
+    state.handle_timeout(at(2010));
+    assert!(repeated(&mut state).is_some());
 }
 
 #[test]
@@ -248,7 +256,8 @@ fn a_custody_map_is_fetched_from_the_member_itself_and_else_from_another() {
     let sent = requests(&drain(&mut state));
     assert_eq!((sent[0].0, &sent[0].2), (made_up(2), &fetch));
     state.on_response(sent[0].1, Ok(Response::Updates { updates: vec![] }), at(230));
-    assert_eq!(drain(&mut state), []);
+    state.handle_timeout(at(1229));
+    assert!(!requests(&drain(&mut state)).iter().any(|(_, _, r)| *r == fetch), "not at once again");
     state.handle_timeout(at(1230));
     let sent = requests(&drain(&mut state)).into_iter().find(|(_, _, r)| *r == fetch).unwrap();
     state.on_response(sent.1, Ok(Response::Updates { updates: vec![full] }), at(1240));
@@ -266,4 +275,97 @@ fn a_change_of_state_is_in_the_view_when_declared_and_announced_once() {
     assert_eq!(changed(drain(&mut state)), 1);
     state.declare(Declaration::default().with_state(MemberState::Leaving), at(3));
     assert_eq!(drain(&mut state), []);
+}
+
+#[test]
+fn a_heartbeat_spares_the_publication_that_was_waiting() {
+    let mut state = ring_of(2);
+    state.declare(part(1), at(600));
+    assert_eq!(published(&drain(&mut state)), 1);
+    state.declare(part(2), at(700));
+    // The first heartbeat of a small ring is 0.9 to 1.1 s after the start.
+    state.handle_timeout(at(1150));
+    assert_eq!(published(&drain(&mut state)), 1);
+    state.handle_timeout(at(1700));
+    assert_eq!(published(&drain(&mut state)), 0);
+}
+
+#[test]
+fn an_answer_to_a_connection_that_is_gone_is_not_waited_for() {
+    let mut state = ring_of(1);
+    state.handle_connected(made_up(1), at(1));
+    let old = requests(&drain(&mut state));
+    state.handle_disconnected(made_up(1), at(2));
+    state.handle_connected(made_up(1), at(3));
+    let new = requests(&drain(&mut state));
+    let news = vec![plain(record(made_up(7), 1, 1))];
+    let answer = Response::Exchanged { updates: news, wanted: vec![] };
+    state.on_response(old[0].1, Ok(answer.clone()), at(4));
+    assert!(!state.view().contains(&made_up(7)));
+    state.exchange_with(made_up(1));
+    assert_eq!(drain(&mut state), [], "the one in flight is the new one");
+    state.on_response(new[0].1, Ok(answer), at(5));
+    assert!(state.view().contains(&made_up(7)));
+}
+
+#[test]
+fn a_full_answer_with_news_is_followed_by_the_next_exchange_at_once() {
+    let mut state = ring_of(1);
+    state.handle_connected(made_up(1), at(1));
+    let sent = requests(&drain(&mut state));
+    let page = |from: u32, len: u32| (from..from + len).map(|n| plain(record(made_up(n), 1, 1))).collect();
+    let answer = Response::Exchanged { updates: page(100, 128), wanted: vec![] };
+    state.on_response(sent[0].1, Ok(answer), at(2));
+    let sent = requests(&drain(&mut state));
+    assert_eq!(sent.len(), 1);
+    let answer = Response::Exchanged { updates: page(300, 5), wanted: vec![] };
+    state.on_response(sent[0].1, Ok(answer), at(3));
+    assert_eq!(requests(&drain(&mut state)), []);
+    assert_eq!(state.view().len(), 2 + 128 + 5);
+}
+
+#[test]
+fn an_exchange_brings_what_each_knows_better_and_no_map_twice() {
+    let mut state = ring_of(0);
+    let (full, part) = (map(Custody::Full), map(Custody::Part));
+    let mut without_map = record(made_up(5), 1, 5);
+    without_map.custody = full.digest();
+    let mine = [
+        with_map(record(made_up(1), 1, 5), full.clone()),
+        with_map(record(made_up(2), 1, 5), full.clone()),
+        with_map(record(made_up(3), 2, 5), full.clone()),
+        with_map(record(made_up(4), 1, 5), full.clone()),
+        plain(without_map),
+        with_map(record(made_up(6), 1, 5), full.clone()),
+        with_map(record(made_up(7), 1, 5), full.clone()),
+    ];
+    state.on_updates(peer(2), mine.to_vec(), at(0));
+    let known = |n: u32, incarnation, counter, custody: &henge_types::CustodyMap| Known {
+        peer: made_up(n),
+        incarnation: Incarnation(incarnation),
+        counter,
+        custody: custody.digest(),
+    };
+    let own = state.view().summary().into_iter().find(|known| known.peer == peer(1)).unwrap();
+    let summary = vec![
+        own,
+        known(1, 1, 5, &full), // the same
+        known(2, 1, 4, &full), // older, with the map of the newest
+        known(3, 1, 9, &full), // a life ago, whose map says nothing of this one
+        known(4, 1, 5, &part), // the same, without the map
+        known(5, 1, 5, &full), // the same, with the map that is missing here
+        known(6, 1, 6, &full), // newer
+        known(8, 1, 1, &full), // unknown here; 7 is unknown there
+    ];
+    let answer = state.on_request(made_up(1), Request::Exchange { ring: RING, summary }, at(1));
+    let Response::Exchanged { mut updates, mut wanted } = answer else { unreachable!("{answer:?}") };
+    updates.sort_by_key(|update| update.member.record().peer);
+    wanted.sort();
+    let bare = Update { custody: None, ..mine[1].clone() };
+    let mut expected = vec![bare, mine[2].clone(), mine[3].clone(), mine[6].clone()];
+    expected.sort_by_key(|update| update.member.record().peer);
+    assert_eq!(updates, expected);
+    let mut missing = [made_up(5), made_up(6), made_up(8)];
+    missing.sort();
+    assert_eq!(wanted, missing);
 }

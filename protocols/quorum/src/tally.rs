@@ -6,15 +6,16 @@ use henge_types::{Custody, PeerId, Voters};
 /// Counts the answers of one attempt under one set of voters. A value: no clock, no network.
 ///
 /// Call [`Tally::add`] once for each voter that answered or failed; [`Tally::verdict`] tells at
-/// any time. Further answers of the same voter, and answers of strangers, change nothing.
-#[derive(Debug, Clone)]
+/// any time. Further answers of the same voter, and answers of strangers, change nothing; a verdict
+/// other than `Pending` stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tally {
     ballots: Vec<Ballot>,
     answers: usize,
     full: usize,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Ballot {
     peer: PeerId,
     full: bool,
@@ -37,7 +38,7 @@ pub enum Verdict {
     Met,
     /// Too many voters are lost to this attempt.
     Failed {
-        /// How many answers are needed.
+        /// How many answers are needed: always more than came.
         needed: usize,
         /// How many came.
         got: usize,
@@ -51,7 +52,7 @@ impl Tally {
         Self::new(voters, ReadNeed { answers: acks, full: 1 })
     }
 
-    /// A read by `voters`.
+    /// A read by `voters` that needs this of them.
     #[must_use]
     pub fn read(voters: &Voters, need: ReadNeed) -> Self {
         Self::new(voters, need)
@@ -90,7 +91,7 @@ impl Tally {
         let possible = got + self.count(State::Waiting, false);
         let possible_full = full + self.count(State::Waiting, true);
         if possible < self.answers || possible_full < self.full {
-            return Verdict::Failed { needed: self.answers, got };
+            return Verdict::Failed { needed: self.needed(), got };
         }
         Verdict::Pending
     }
@@ -101,10 +102,14 @@ impl Tally {
         self.count(State::Counted, false)
     }
 
-    /// How many answers are needed.
+    /// How many answers are needed. More than at first where those that came lack full voters:
+    /// each of these is needed on top of what is there.
     #[must_use]
     pub fn needed(&self) -> usize {
-        self.answers
+        match self.missing().full {
+            0 => self.answers,
+            full => self.answers.max(self.got() + full),
+        }
     }
 
     /// The voters that neither answered nor failed.

@@ -110,7 +110,9 @@ impl Contender for Henge {
                 None
             }
             Event::Response { id, .. } => Some(id),
-            other => panic!("{other:?}"),
+            Event::OutboundFailure { error, .. } => panic!("{error}"),
+            // The other process ends with requests open.
+            Event::InboundFailure { .. } => None,
         }
     }
 }
@@ -140,8 +142,10 @@ impl Contender for Libp2p {
                 }
                 request_response::Message::Response { request_id, .. } => Some(request_id),
             },
-            request_response::Event::ResponseSent { .. } => None,
-            other => panic!("{other:?}"),
+            request_response::Event::OutboundFailure { error, .. } => panic!("{error}"),
+            request_response::Event::ResponseSent { .. } | request_response::Event::InboundFailure { .. } => {
+                None
+            }
         }
     }
 }

@@ -33,6 +33,21 @@ pub(super) fn store_error(path: &Path, e: &Error) -> StoreError {
     corrupt(path, e.to_string())
 }
 
+/// As [`store_error`], for opening: a file that is not there, or is not what it should be, was lost.
+pub(super) fn open_error(path: &Path, e: &Error) -> StoreError {
+    let lost = |e: &io::Error| {
+        matches!(
+            e.kind(),
+            ErrorKind::NotFound
+                | ErrorKind::InvalidInput
+                | ErrorKind::IsADirectory
+                | ErrorKind::NotADirectory
+                | ErrorKind::AlreadyExists
+        )
+    };
+    if io_cause(e).is_some_and(lost) { corrupt(path, e.to_string()) } else { store_error(path, e) }
+}
+
 pub(super) fn io_error(path: &Path, e: &io::Error) -> StoreError {
     let shown = path.display().to_string();
     if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ::fjall::{Database, Keyspace};
 
-use super::{error, options};
+use super::{error, journal, manifest, options};
 use crate::store::StoreError;
 
 /// The format of the files that this henge writes. Older ones are migrated, newer ones refused.
@@ -81,6 +81,8 @@ impl Directory {
 
     /// The database and its keyspaces: records, damaged, meta.
     pub(super) fn open_store(&self) -> Result<(Database, [Keyspace; 3]), StoreError> {
+        manifest::check(&self.store())?;
+        journal::cut_torn_tail(&self.store())?;
         self.open_files(&self.store())
     }
 
@@ -97,7 +99,7 @@ impl Directory {
             Ok((database, [records, damaged, meta]))
         };
         match catch_unwind(AssertUnwindSafe(open)) {
-            Ok(opened) => opened.map_err(|e| error::store_error(&self.path, &e)),
+            Ok(opened) => opened.map_err(|e| error::open_error(&self.path, &e)),
             // The crate asserts some of what it reads.
             Err(_) => Err(error::corrupt(path, "its files do not fit together")),
         }

@@ -10,7 +10,7 @@ use crate::frame::{Front, parse};
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Message {
     Leaf,
-    Node(Box<Message>),
+    Node(Box<Self>),
     Fields { name: String, numbers: Vec<u64> },
 }
 
@@ -81,7 +81,7 @@ fn announced_lengths_are_not_believed() {
         assert_eq!(decode::<Vec<u64>>(&body), None);
         assert_eq!(decode::<String>(&body), None);
         assert_eq!(decode::<BTreeMap<u64, u64>>(&body), None);
-        assert_eq!(decode::<serde::de::IgnoredAny>(&body).is_some(), false);
+        assert!(decode::<serde::de::IgnoredAny>(&body).is_none());
     }
 }
 

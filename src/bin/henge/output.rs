@@ -1,0 +1,69 @@
+//! Data on stdout, words for people on stderr; neither panics when nobody reads.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::exit::CliError;
+
+/// Writes `bytes`, exactly, to stdout.
+pub(crate) fn data(bytes: &[u8]) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            CliError::Pipe
+        } else {
+            CliError::io("cannot write to stdout", error)
+        }
+    })
+}
+
+/// Writes one line to stdout.
+pub(crate) fn line(text: &str) -> Result<(), CliError> {
+    data(format!("{text}\n").as_bytes())
+}
+
+/// Writes one object to stdout, on one line.
+pub(crate) fn json(value: &serde_json::Value) -> Result<(), CliError> {
+    line(&value.to_string())
+}
+
+/// Writes one line to stderr. Nobody can be told if that fails.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Says on stderr what went wrong.
+pub(crate) fn complain(text: &str) {
+    let stderr = io::stderr();
+    let name = if is_fancy(&stderr) { "\x1b[1;31mhenge:\x1b[0m" } else { "henge:" };
+    note(&format!("{name} {text}"));
+}
+
+/// Whether colours are wanted: on a terminal, unless `NO_COLOR` is set.
+pub(crate) fn is_fancy(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Bytes as a person can read them; control characters cannot reach the terminal.
+pub(crate) fn shown(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        Ok(_) | Err(_) => bytes.escape_ascii().to_string(),
+    }
+}
+
+/// A count and its noun.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_move_the_cursor_is_escaped() {
+        assert_eq!(shown("Zürich".as_bytes()), "Zürich");
+        assert_eq!(shown(b"a\x1b[2Jb"), "a\\x1b[2Jb");
+        assert_eq!(shown(b"\xff"), "\\xff");
+    }
+}

@@ -1,0 +1,199 @@
+//! `henge run`
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use henge::client::parse_address;
+use henge::config::Config;
+use henge::event::Event;
+use henge::node::{Node, NodeConfig, NodeEvent};
+use henge::store::worker::Durability;
+use henge_types::limits::{REPLICAS_MAX, WEIGHT_MAX};
+use henge_types::{ClusterParams, Multiaddr, Weight, Zone};
+
+use crate::args::ClusterArgs;
+use crate::exit::{CliError, Exit};
+use crate::output;
+use crate::signals::Signals;
+
+/// Run a peer
+///
+/// Prints `listening ADDRESS` for each address, to be given to others as --join or --peer, and `ready`
+/// once it serves. With nobody to join, and an empty data directory, it starts a new ring. The data
+/// directory keeps its identity, its records, its ports and the members it has met: started
+/// again, it finds its ring without --join. SIGINT and SIGTERM stop it cleanly.
+///
+/// Whoever can connect can read, write and join: listen on trusted networks only.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  henge run
+  henge run --data-dir ./second --join /ip4/127.0.0.1/tcp/4001
+  henge run --listen /ip4/192.168.1.7/tcp/4001 --zone cellar")]
+pub(crate) struct RunArgs {
+    /// Where identity and records live [default: henge in the user's data directory, which is
+    /// $XDG_DATA_HOME or ~/.local/share]
+    #[arg(long, env = "HENGE_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where to listen; may be repeated [default: the ports of the last time, at first free ones,
+    /// of 127.0.0.1, TCP and QUIC]
+    #[arg(long, value_name = "MULTIADDR", value_parser = parse_address)]
+    listen: Vec<Multiaddr>,
+    /// A peer of the ring to join; may be repeated
+    #[arg(long, value_name = "MULTIADDR", value_parser = parse_address)]
+    join: Vec<Multiaddr>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// The failure domain of this peer: a data centre, a house. Copies are spread over zones
+    #[arg(long, value_name = "NAME", value_parser = |name: &str| Zone::new(name))]
+    zone: Option<Zone>,
+    /// The share of the ring that this peer takes
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=WEIGHT_MAX as i64))]
+    weight: u16,
+    /// N, the copies of each record; fixed when the ring is born [default: 3, or that of the ring joined]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=REPLICAS_MAX as i64))]
+    replicas: Option<u8>,
+    /// When a write counts as durable
+    #[arg(long, value_enum, default_value_t = DurabilityArg::Fsync)]
+    durability: DurabilityArg,
+    /// Stop when stdin ends: for a program that starts peers and may be killed itself
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
+}
+
+/// When a write counts as durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DurabilityArg {
+    /// Once it is on the disk
+    Fsync,
+    /// Once the operating system has it; it is on the disk within 100 ms
+    Interval,
+    /// Once the operating system has it
+    Os,
+}
+
+pub(crate) async fn run(args: RunArgs) -> Result<Exit, CliError> {
+    let mut signals = Signals::new(args.stop_with_stdin)?;
+    let config = node_config(args)?;
+    // A signal during the start waits for its end: a store that is being opened is better closed than cut off.
+    let started = Node::start(config).await;
+    let mut node = started.map_err(|error| CliError::Failed(error.to_string()))?;
+    let mut complaints = Complaints::default();
+    loop {
+        tokio::select! {
+            event = node.next_event() => match event {
+                Some(event) => report(event, &mut complaints),
+                None => return Err(CliError::Failed("the peer stopped by itself: see the log above".to_owned())),
+            },
+            () = signals.next() => break,
+        }
+    }
+    output::note("stopping");
+    tokio::select! {
+        saved = node.stop() => if saved {
+            Ok(Exit::Done)
+        } else {
+            Err(CliError::Failed("not all was saved: the next start recovers as after a crash".to_owned()))
+        },
+        () = signals.next() => Err(CliError::Failed("stopped at once: the next start recovers as after a crash".to_owned())),
+    }
+}
+
+fn node_config(args: RunArgs) -> Result<NodeConfig, CliError> {
+    let usage = |error: &dyn std::error::Error| CliError::Usage(error.to_string());
+    let weight = Weight::new(args.weight).map_err(|error| usage(&error))?;
+    let mut config = Config::new()
+        .with_cluster(args.cluster.cluster)
+        .with_join(args.join)
+        .with_zone(args.zone)
+        .with_weight(weight);
+    if let Some(replicas) = args.replicas {
+        config = config.with_params(ClusterParams::new(replicas).map_err(|error| usage(&error))?);
+    }
+    let durability = match args.durability {
+        DurabilityArg::Fsync => Durability::Fsync,
+        DurabilityArg::Interval => Durability::Interval,
+        DurabilityArg::Os => Durability::Os,
+    };
+    let directory = args.data_dir.map_or_else(default_directory, Ok)?;
+    Ok(NodeConfig::new(directory).with_config(config).with_listen(args.listen).with_durability(durability))
+}
+
+/// The same wherever the command is started, so that nobody starts a second, empty ring by accident.
+fn default_directory() -> Result<PathBuf, CliError> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+        .map(|data| data.join("henge"))
+        .ok_or_else(|| {
+            CliError::Usage("neither HOME nor XDG_DATA_HOME is set: give --data-dir DIR".to_owned())
+        })
+}
+
+/// What a program waits for goes to stdout, what a person wants to know to stderr.
+fn report(event: NodeEvent, complaints: &mut Complaints) {
+    match event {
+        NodeEvent::Listening { address } => announce(&format!("listening {address}")),
+        NodeEvent::Henge(Event::Ready) => announce("ready"),
+        NodeEvent::NotListening { address, reason } => {
+            output::complain(&format!("does not listen on {address} any more: {reason}"));
+        }
+        NodeEvent::Moved { from, reason } => {
+            output::complain(&format!("cannot listen on {from} as last time ({reason}): took another port"));
+        }
+        NodeEvent::Missed { events } => tracing::warn!(events, "events were missed"),
+        NodeEvent::Henge(event) => report_of_ring(&event, complaints),
+        other => tracing::info!(?other),
+    }
+}
+
+fn report_of_ring(event: &Event, complaints: &mut Complaints) {
+    match event {
+        Event::RingBorn { ring } => tracing::info!(%ring, "a new ring is born"),
+        Event::Joined { ring } => tracing::info!(%ring, "joined"),
+        Event::MemberMet { peer } => tracing::info!(%peer, "met a member"),
+        Event::JoinUnreachable { address, reason } => {
+            let at =
+                address.as_ref().map_or_else(|| "a peer to join through".to_owned(), ToString::to_string);
+            // The transport may have begun with the address itself.
+            let reason = reason.strip_prefix(&format!("{at}: ")).unwrap_or(reason);
+            complaints.say(format!("cannot reach {at}: {reason}; trying again"));
+        }
+        Event::JoinFailed { peer, failure } => {
+            complaints.say(format!("cannot join through {peer}: {failure}; trying again"));
+        }
+        Event::Refused { peer, refusal } => complaints.say(format!("refused by {peer}: {refusal}")),
+        Event::PeerFault { peer, reason } => tracing::info!(%peer, reason, "a peer broke the protocol"),
+        Event::RecordDamaged { key } => {
+            output::complain(&format!("the record of {key} is damaged; repairing it"))
+        }
+        Event::RecordRepaired { key } => output::note(&format!("the record of {key} is whole again")),
+        Event::StoreFailed(error) => output::complain(&format!("the store failed: {error}")),
+        // The enum may grow: what is told later is logged.
+        Event::Ready | _ => tracing::info!(?event),
+    }
+}
+
+/// What keeps a peer from joining. It is tried again and again, and said once until it changes.
+#[derive(Debug, Default)]
+struct Complaints {
+    last: String,
+}
+
+impl Complaints {
+    fn say(&mut self, complaint: String) {
+        if self.last == complaint {
+            tracing::debug!(complaint);
+        } else {
+            output::complain(&complaint);
+            self.last = complaint;
+        }
+    }
+}
+
+/// A peer goes on when nobody reads what it says.
+fn announce(line: &str) {
+    if output::line(line).is_err() {
+        tracing::debug!("nobody reads stdout");
+    }
+}

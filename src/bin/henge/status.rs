@@ -1,0 +1,156 @@
+//! `henge status`
+
+use clap::Args;
+use henge_client::{Member, MemberPhase, Status};
+use henge_types::MemberState;
+use serde_json::{Map, Value, json};
+
+use crate::args::PeerArgs;
+use crate::exit::{CliError, Exit};
+use crate::output;
+use crate::table::{Align, Table};
+
+/// Show the members of the ring, as one peer sees them
+///
+/// STATE is settled, joining (not full for all that it owns yet), moving (still has what it no longer
+/// owns), leaving or left. HEARTBEAT is the age of the last one known. PARTITIONS is how many the
+/// placement gives the member; how many of them it has in full follows where they are fewer. KEYS is
+/// about how many records it stores.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With --json it prints one object:
+  {\"peer\": ID of the peer that tells, \"cluster\": NAME, \"ring\": HEX or null,
+   \"params\": {\"replicas\", \"read_quorum\", \"write_quorum\", \"partitions\", \"tokens_per_weight\"} or null,
+   \"members\": [{\"peer\", \"incarnation\", \"state\", \"phase\", \"weight\", \"zone\", \"heartbeat_age_ms\",
+                \"connected\", \"partitions\", \"full\", \"part\", \"keys\", \"addresses\"}],
+   \"counters\": {NAME: COUNT}}
+
+Example:
+  henge status --peer /ip4/127.0.0.1/tcp/4001")]
+pub(crate) struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    peer: PeerArgs,
+}
+
+pub(crate) async fn run(args: StatusArgs) -> Result<Exit, CliError> {
+    let client = args.peer.connect().await?;
+    let status = client.handle().status().await;
+    client.close().await;
+    let status = status?;
+    if args.json {
+        output::json(&as_json(&status))?;
+    } else {
+        output::data(as_text(&status).as_bytes())?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The status as a person reads it.
+pub(crate) fn as_text(status: &Status) -> String {
+    let ring = status.ring.map_or_else(|| "in no ring yet".to_owned(), |ring| format!("ring {ring}"));
+    let params = status.params.map(|params| format!("  {params}")).unwrap_or_default();
+    let members = output::counted(status.members.len() as u64, "member", "members");
+    let cluster = output::shown(status.cluster.as_bytes());
+    let mut table = Table::new([
+        ("PEER", Align::Left),
+        ("STATE", Align::Left),
+        ("ZONE", Align::Left),
+        ("WEIGHT", Align::Right),
+        ("HEARTBEAT", Align::Right),
+        ("PARTITIONS", Align::Right),
+        ("KEYS", Align::Right),
+    ]);
+    for member in &status.members {
+        table.add([
+            member.peer.to_string(),
+            phase_name(member.phase).to_owned(),
+            member.zone.as_ref().map_or("-", |zone| zone.as_str()).to_owned(),
+            member.weight.to_string(),
+            heartbeat(status, member),
+            partitions(member),
+            member.keys.to_string(),
+        ]);
+    }
+    format!("cluster {cluster}  {ring}{params}  {members}\n\n{}", table.render())
+}
+
+fn heartbeat(status: &Status, member: &Member) -> String {
+    if member.peer == status.peer {
+        return "itself".to_owned();
+    }
+    let age = member.heartbeat_age_ms;
+    match age {
+        0..60_000 => format!("{}.{} s", age / 1000, age % 1000 / 100),
+        60_000..3_600_000 => format!("{} min", age / 60_000),
+        3_600_000.. => format!("{} h", age / 3_600_000),
+    }
+}
+
+fn partitions(member: &Member) -> String {
+    if member.full < member.partitions {
+        format!("{} ({} full)", member.partitions, member.full)
+    } else {
+        member.partitions.to_string()
+    }
+}
+
+fn as_json(status: &Status) -> Value {
+    let params = status.params.map(|params| {
+        json!({
+            "replicas": params.replicas(),
+            "read_quorum": params.read_quorum(),
+            "write_quorum": params.write_quorum(),
+            "partitions": params.partitions().get(),
+            "tokens_per_weight": params.tokens_per_weight(),
+        })
+    });
+    let counters: Map<String, Value> =
+        status.counters.iter().map(|(name, count)| (name.clone(), Value::from(*count))).collect();
+    json!({
+        "peer": status.peer.to_string(),
+        "cluster": status.cluster,
+        "ring": status.ring.map(|ring| ring.to_string()),
+        "params": params,
+        "members": status.members.iter().map(member_json).collect::<Vec<_>>(),
+        "counters": counters,
+    })
+}
+
+fn member_json(member: &Member) -> Value {
+    json!({
+        "peer": member.peer.to_string(),
+        "incarnation": member.incarnation.0,
+        "state": state_name(member.state),
+        "phase": phase_name(member.phase),
+        "weight": member.weight,
+        "zone": member.zone.as_ref().map(|zone| zone.as_str()),
+        "heartbeat_age_ms": member.heartbeat_age_ms,
+        "connected": member.connected,
+        "partitions": member.partitions,
+        "full": member.full,
+        "part": member.part,
+        "keys": member.keys,
+        "addresses": member.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn state_name(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Active => "active",
+        MemberState::Leaving => "leaving",
+        MemberState::Left => "left",
+    }
+}
+
+fn phase_name(phase: MemberPhase) -> &'static str {
+    match phase {
+        MemberPhase::Settled => "settled",
+        MemberPhase::Joining => "joining",
+        MemberPhase::Moving => "moving",
+        MemberPhase::Leaving => "leaving",
+        MemberPhase::Left => "left",
+    }
+}
