@@ -4,7 +4,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
+use crate::client::Workload;
+use crate::disk;
+use crate::network;
 use crate::nemesis::Menu;
 use crate::scenario::Scenario;
 use crate::seam::{Honest, Seam};
@@ -92,10 +96,10 @@ impl Mutation {
     /// the hunt has a few of each kind.
     #[must_use]
     pub fn scenario(self, seed: u64) -> Scenario {
-        let scenario = Scenario::from_seed(seed).with_mutation(Some(self));
+        let scenario = Scenario::from_seed(seed).with_peers(3 + usize::try_from(seed % 5).unwrap_or(0)).with_mutation(Some(self));
         let menu = match self {
             Self::AckBeforeSync | Self::ActorGoesOn | Self::DotsForgotten => {
-                Menu { machine: 10, network: 3, ..Menu::none() }
+                Menu { machine: 10, blackout: 5, network: 2, ..Menu::none() }
             }
             Self::DiskLossUnnoticed => Menu { disk: 5, network: 1, ..Menu::none() },
             Self::StaleCounted | Self::DigestIgnored | Self::AcquireFromOne | Self::GiveUpOccupied => {
@@ -107,8 +111,30 @@ impl Mutation {
             | Self::DeleteIgnored
             | Self::RetryRepeats => Menu::default(),
         };
-        let count = 12;
-        Scenario { disk: crate::disk::Profile::default(), ..scenario }.with_menu(&menu, count)
+        let (count, scenario) = match self {
+            // Views differ for long where messages are slow, and it matters for a partition that is
+            // first written to just when it is acquired.
+            Self::DigestIgnored => {
+                let network = network::Profile {
+                    latency: Duration::from_millis(20),
+                    jitter: Duration::from_millis(400),
+                    lost: 50,
+                    ..network::Profile::default()
+                };
+                let workload = Workload {
+                    clients: 8,
+                    keys: 400,
+                    hot: 0,
+                    pause: Duration::from_millis(50),
+                    ..Workload::default()
+                };
+                (16, Scenario { network, workload, duration: Duration::from_secs(15), ..scenario })
+            }
+            _ => (12, scenario),
+        };
+        // A slow sync leaves something to lose.
+        let sync = Duration::from_millis(100);
+        Scenario { disk: disk::Profile { sync, ..disk::Profile::default() }, ..scenario }.with_menu(&menu, count)
     }
 }
 

@@ -95,6 +95,7 @@ impl Scenario {
         if scenario.disk.durability != Durability::Fsync {
             // What a crash of the machine may lose is then acknowledged already.
             menu.machine = 0;
+            menu.blackout = 0;
         }
         scenario.faults = menu.plan(rng, count, scenario.duration, scenario.peers, scenario.workload.keys);
         scenario

@@ -294,6 +294,12 @@ impl<'a> Simulation<'a> {
             let at = self.world.now() + RESTART_AFTER;
             self.wake_at(at, Wake::Start { pid: *pid });
         }
+        if planned.fault == Fault::Blackout {
+            for pid in 0..self.world.len() {
+                let at = self.world.now() + self.rng.time(Duration::ZERO, RESTART_AFTER * 4);
+                self.wake_at(at, Wake::Start { pid });
+            }
+        }
     }
 
     fn intrude(&mut self, pid: Pid, key: usize) -> Result<(), Violation> {
