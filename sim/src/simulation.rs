@@ -129,7 +129,8 @@ impl<'a> Simulation<'a> {
     fn live(&mut self) -> Result<(), Violation> {
         for pid in 0..self.scenario.peers {
             self.add_peer(pid);
-            let at = if pid == 0 { Duration::ZERO } else { self.rng.time(Duration::ZERO, Duration::from_secs(2)) };
+            let at =
+                if pid == 0 { Duration::ZERO } else { self.rng.time(Duration::ZERO, Duration::from_secs(2)) };
             self.wake_at(at, Wake::Start { pid });
         }
         for client in 0..self.clients.len() {

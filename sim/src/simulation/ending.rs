@@ -42,7 +42,9 @@ impl Simulation<'_> {
         for (at, planned) in self.scenario.faults.iter().enumerate() {
             if planned.at < now {
                 // Those that ended already end once more, which is harmless, but for restarts.
-                if matches!(planned.fault, crate::nemesis::Fault::FullDisk { .. }) && planned.at + planned.lasts < now {
+                if matches!(planned.fault, crate::nemesis::Fault::FullDisk { .. })
+                    && planned.at + planned.lasts < now
+                {
                     continue;
                 }
                 let _ = at;
@@ -57,7 +59,12 @@ impl Simulation<'_> {
             self.wake_at(now + RESTART_AFTER, Wake::Start { pid });
         }
         // A peer that was told to stop may still be at it.
-        self.run_until(now + RESTART_AFTER * 20)?;
+        let end = now + RESTART_AFTER * 20;
+        while self.world.now() <= now + RESTART_AFTER
+            || (self.world.now() < end && (0..self.world.len()).any(|pid| self.world.is_stopping(pid)))
+        {
+            self.run_until(self.world.now() + RESTART_AFTER)?;
+        }
         for pid in 0..self.world.len() {
             if self.world.is_stopping(pid) {
                 self.world.crash(pid, Crash::Process);
@@ -213,10 +220,16 @@ impl Simulation<'_> {
         while self.world.now() < end {
             if let Some(response) = self.world.take_reply(call) {
                 return Ok(match response {
-                    Some(Response::Found { siblings, .. }) => Ok(siblings.into_iter().map(|s| s.value).collect()),
+                    Some(Response::Found { siblings, .. }) => {
+                        Ok(siblings.into_iter().map(|s| s.value).collect())
+                    }
                     Some(Response::NotFound { .. }) => Ok(Vec::new()),
                     other => {
-                        let voters: Vec<_> = located.voters.iter().map(|v| (self.world.pid(&v.peer), v.owner, v.custody)).collect();
+                        let voters: Vec<_> = located
+                            .voters
+                            .iter()
+                            .map(|v| (self.world.pid(&v.peer), v.owner, v.custody))
+                            .collect();
                         Err(format!("p{pid} answers a read of all voters {voters:?}: {other:?}"))
                     }
                 });
