@@ -167,7 +167,14 @@ impl Menu {
 
     /// Draws `count` faults in `duration` for peers 0 to `peers`.
     #[must_use]
-    pub fn plan(&self, rng: &mut Rng, count: usize, duration: Duration, peers: usize, keys: usize) -> Vec<Planned> {
+    pub fn plan(
+        &self,
+        rng: &mut Rng,
+        count: usize,
+        duration: Duration,
+        peers: usize,
+        keys: usize,
+    ) -> Vec<Planned> {
         let mut plan: Vec<Planned> = (0..count)
             .filter_map(|_| {
                 let at = rng.time(duration / 20, duration);
@@ -188,8 +195,18 @@ impl Menu {
         let (first, second) = (rng.draw(), rng.draw());
         let by = rng.time(Duration::from_millis(1), Duration::from_millis(300));
         let weights = [
-            self.process, self.machine, self.disk, self.stop, self.pause, self.network, self.clock, self.storage,
-            self.rot, self.join, self.intrude, self.blackout,
+            self.process,
+            self.machine,
+            self.disk,
+            self.stop,
+            self.pause,
+            self.network,
+            self.clock,
+            self.storage,
+            self.rot,
+            self.join,
+            self.intrude,
+            self.blackout,
         ];
         let total: u64 = weights.iter().sum();
         let mut at = rng.below(total);

@@ -59,7 +59,12 @@ impl Simulation<'_> {
             self.wake_at(now + RESTART_AFTER, Wake::Start { pid });
         }
         // A peer that was told to stop may still be at it.
-        self.run_until(now + RESTART_AFTER * 20)?;
+        let end = now + RESTART_AFTER * 20;
+        while self.world.now() <= now + RESTART_AFTER
+            || (self.world.now() < end && (0..self.world.len()).any(|pid| self.world.is_stopping(pid)))
+        {
+            self.run_until(self.world.now() + RESTART_AFTER)?;
+        }
         for pid in 0..self.world.len() {
             if self.world.is_stopping(pid) {
                 self.world.crash(pid, Crash::Process);
