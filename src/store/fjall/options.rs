@@ -1,13 +1,16 @@
 //! How the database is tuned, and why.
 
 use std::path::Path;
-use std::thread::available_parallelism;
 
 use ::fjall::config::{BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry};
 use ::fjall::{CompressionType, Database, DatabaseBuilder, KeyspaceCreateOptions};
 
 /// Blocks kept in memory, in bytes (our choice: an idle peer stays under 60 MiB).
 const CACHE_BYTES: u64 = 32 << 20;
+/// Threads that flush memtables and merge tables. With more than one, the first keeps clear of merges
+/// by putting them back into the queue, over and over while the others are busy with one: a
+/// core spent on nothing (fjall 3.1, `worker_tick`; a quarter of a loaded peer's time, measured).
+const WORKERS: usize = 1;
 /// A memtable of records, in bytes; under load there are up to four. Half of it costs a third of the
 /// updates per second in merges of tables, twice of it brings another third (measured).
 const MEMTABLE_BYTES: u64 = 32 << 20;
@@ -20,13 +23,11 @@ const FALSE_POSITIVE_RATE: f32 = 0.001;
 
 /// A database at `path`.
 pub(super) fn database(path: &Path) -> DatabaseBuilder<Database> {
-    // One thread flushes; a second one merges tables, so that a merge never holds up a flush.
-    let threads = available_parallelism().map_or(2, |n| n.get().clamp(2, 4));
     Database::builder(path)
         .cache_size(CACHE_BYTES)
         .max_journaling_size(JOURNALS_BYTES)
         .journal_compression(CompressionType::Lz4)
-        .worker_threads(threads)
+        .worker_threads(WORKERS)
 }
 
 /// The keyspace of records. Young tables are soon merged again: only what is below them is
