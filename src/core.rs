@@ -91,6 +91,8 @@ pub struct Core {
     addresses: Vec<Multiaddr>,
     /// Addresses to join through, until that is done, each with the peer that answered there.
     join: Vec<(Multiaddr, Option<PeerId>)>,
+    /// Those of them that refused for good.
+    refused: BTreeSet<PeerId>,
     operations: BTreeMap<OpId, Operation>,
     undamaging: BTreeSet<Key>,
     requests: BTreeMap<RequestId, (PeerId, AfterRequest)>,

@@ -198,6 +198,15 @@ fn a_peer_of_another_cluster_is_not_joined_and_not_spoken_to() {
 }
 
 #[test]
+fn a_peer_that_no_ring_will_ever_have_ends_and_says_why() {
+    let first = Peer::start("first", None);
+    let mut stranger = Peer::spawn("stranger", Some(&first), &["--replicas", "5"]);
+    assert_eq!(stranger.ends(), Some(6));
+    assert!(stranger.output().contains("N=3 R=2 W=2"), "{}", stranger.output());
+    assert_eq!(first.status()["members"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn wrong_arguments_of_run_exit_2_and_make_no_directory() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");

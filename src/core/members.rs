@@ -67,7 +67,16 @@ impl Core {
         {
             return self.adopt(*params);
         }
+        let for_good = self.member.is_none() && refusal.is_final();
         self.event(Event::Refused { peer, refusal });
+        if for_good && self.refused.insert(peer) {
+            let refused = |(_, found): &(Multiaddr, Option<PeerId>)| {
+                found.is_some_and(|peer| self.refused.contains(&peer))
+            };
+            if self.join.iter().all(refused) {
+                self.event(Event::CannotJoin);
+            }
+        }
     }
 
     pub(super) fn fault(&mut self, peer: PeerId, reason: String) {
