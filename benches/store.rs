@@ -16,9 +16,15 @@ use henge::store::worker::{Done, Durability, Worker};
 use henge::store::{ReadOp, Store, StoreOp, StoreResult, Ticket, WriteOp};
 use henge_types::{ActorId, Clock, Content, Dot, Key, OperationId, Record, Write};
 
+/// Set for the child that only opens a directory.
+const OPEN: &str = "HENGE_BENCH_OPEN";
 const ACTOR: ActorId = ActorId([1; 16]);
 
 fn main() {
+    if let Ok(directory) = std::env::var(OPEN) {
+        let store = Fjall::open(directory).unwrap();
+        return println!("resident when opened with {} keys: {} MiB", store.records(), resident_mib());
+    }
     // `cargo test --benches` only wants to see that it runs.
     let full = std::env::args().any(|argument| argument == "--bench");
     let seconds = setting("HENGE_BENCH_SECONDS", if full { 1.0 } else { 0.01 });
@@ -71,7 +77,7 @@ impl Bench {
 
     fn reads_and_updates(&mut self, keys: u64) {
         self.last.clear();
-        let (_directory, store) = fresh();
+        let (directory, store) = fresh();
         for first in (0..keys).step_by(256) {
             store.write((first..(first + 256).min(keys)).map(|n| self.update(Some(n))).collect());
         }
@@ -106,6 +112,9 @@ impl Bench {
             assert!(results.iter().all(|r| matches!(r, StoreResult::Merged { changed: false, .. })));
         });
         println!("resident with {keys} keys: {} MiB", resident_mib());
+        drop(store);
+        let binary = std::env::current_exe().unwrap();
+        std::process::Command::new(binary).env(OPEN, directory.path()).status().unwrap();
     }
 
     fn worker(&mut self) {
@@ -234,7 +243,7 @@ fn noise(bytes: usize) -> Bytes {
     let mut state = 1u64;
     let mut next = |n: usize| {
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-        if n / 16 % 2 == 0 { (state >> 33) as u8 } else { b'x' }
+        if n % 32 < 16 { (state >> 33) as u8 } else { b'x' }
     };
     (0..bytes).map(&mut next).collect()
 }

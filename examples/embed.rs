@@ -24,6 +24,7 @@ struct Program {
 }
 
 #[tokio::main]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a swarm has many events, and an example needs few")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let join = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<Vec<Multiaddr>, _>>()?;
     let mut swarm = SwarmBuilder::with_new_identity()
@@ -53,6 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             SwarmEvent::NewListenAddr { address, .. } => {
                 println!("join with: {address}/p2p/{}", swarm.local_peer_id());
             }
+            // The rest is the program's own.
             _ => {}
         }
     }

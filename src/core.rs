@@ -46,6 +46,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const HEDGE_AFTER: Duration = Duration::from_millis(50);
 /// When an attempt that met another view of the ring is made again, if no news come before.
 const REPLAN_AFTER: Duration = Duration::from_millis(20);
+/// When metadata that could not be saved is saved again: the disk may have room by then.
+const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Damaged keys under repair at a time; further ones wait until they are asked for again.
 const UNDAMAGING_MAX: usize = 256;
 
@@ -164,6 +166,7 @@ impl Core {
                 Timer::Replan(op, attempt) => self.on_replan(op, attempt),
                 Timer::Rebalance => self.rebalance(),
                 Timer::Links => self.dial(),
+                Timer::SaveAgain => self.save_again(),
             }
         }
         self.membership.handle_timeout(now);
@@ -218,8 +221,11 @@ impl Core {
         self.member.as_ref().map(|m| m.stretches.actor(&self.me, incarnation, partition))
     }
 
+    /// A name for a write; `None` until what it rests on is saved. An actor whose stretch is not
+    /// could be taken again after a crash.
     fn next_dot(&mut self, partition: Partition) -> Option<Dot> {
-        let actor = self.actor(partition)?;
+        let saved = self.member.as_ref().is_some_and(|m| !m.changing);
+        let actor = self.actor(partition).filter(|_| saved)?;
         let dot = self.dots.take(actor);
         if let Some(upto) = self.dots.reservation() {
             self.save_counters(upto, false);

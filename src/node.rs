@@ -35,6 +35,7 @@ mod listen;
 mod run;
 mod swarm;
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 mod tests;
 
 /// Events that wait for [`Node::next_event`]. Beyond, the oldest are lost and counted.

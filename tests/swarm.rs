@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
     reason = "a test that panics has failed, which is what it is for"
 )]
 
@@ -353,4 +354,23 @@ async fn connections_beyond_a_limit_of_the_program_are_denied_and_the_others_wor
     first.wait("denial", denied).await;
     second.handle.put("key", "value").await.unwrap();
     assert_eq!(value(&first.handle, "key").await.unwrap(), b"value");
+}
+
+#[tokio::test]
+async fn a_connection_to_a_peer_without_henge_is_not_held_open() {
+    let mut stranger = Swarm::new_ephemeral_tokio(|_| ping::Behaviour::default());
+    stranger.listen_on(Protocol::Memory(0).into()).unwrap();
+    let address = stranger
+        .wait(
+            |event| if let SwarmEvent::NewListenAddr { address, .. } = event { Some(address) } else { None },
+        )
+        .await;
+    tokio::spawn(stranger.loop_on_next());
+    let mut lonely = peer(joining(address)).await;
+    lonely
+        .wait("connection", |event| matches!(event, SwarmEvent::ConnectionEstablished { .. }).then_some(()))
+        .await;
+    lonely
+        .wait("end of it", |event| matches!(event, SwarmEvent::ConnectionClosed { .. }).then_some(()))
+        .await;
 }

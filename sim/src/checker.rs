@@ -137,14 +137,16 @@ impl Checker<'_> {
             if write.value.is_some() && !found.contains(&write.number) && !explained.contains(&write.number) {
                 let what = format!(
                     "operation {} was acknowledged at {:?}, and is neither there nor superseded by what is: {found:?}",
-                    write.number, write.acked.unwrap_or_default()
+                    write.number,
+                    write.acked.unwrap_or_default()
                 );
                 return Err(Violation { kind: Kind::Lost, key: Some(key.clone()), what });
             }
             if let Some(old) = found.iter().find(|number| self.surely_supersedes(key, write, **number)) {
                 let what = format!(
                     "operation {old} was superseded by operation {}, acknowledged at {:?}, and is back",
-                    write.number, write.acked.unwrap_or_default()
+                    write.number,
+                    write.acked.unwrap_or_default()
                 );
                 return Err(Violation { kind: Kind::Resurrected, key: Some(key.clone()), what });
             }
@@ -161,9 +163,7 @@ impl Checker<'_> {
             .history
             .of(key)
             .filter(|w| w.invoked <= at && !w.refused)
-            .filter(|w| {
-                w.value.is_none() || found.contains(&w.number) || self.facts.is_lost(&w.operation)
-            })
+            .filter(|w| w.value.is_none() || found.contains(&w.number) || self.facts.is_lost(&w.operation))
             .collect();
         while let Some(write) = queue.pop_front() {
             let until = match &write.supersedes {
@@ -191,7 +191,9 @@ impl Checker<'_> {
     }
 
     fn surely_supersedes(&self, key: &Key, write: &Write, old: OpNumber) -> bool {
-        let Some(other) = self.history.get(key, old).filter(|o| o.number != write.number) else { return false };
+        let Some(other) = self.history.get(key, old).filter(|o| o.number != write.number) else {
+            return false;
+        };
         // A retry that two coordinators took for a new write left two, of which a reader may
         // have seen one.
         if self.facts.times_applied(key, &other.operation) > 1 {
@@ -201,7 +203,8 @@ impl Checker<'_> {
             Supersedes::Seen(seen) => seen.contains(&old),
             Supersedes::Current => {
                 let kept = other.strict && other.quorum >= self.params.write_quorum();
-                kept && other.acked.is_some_and(|at| at < write.invoked) && !self.facts.is_lost(&other.operation)
+                kept && other.acked.is_some_and(|at| at < write.invoked)
+                    && !self.facts.is_lost(&other.operation)
             }
             Supersedes::Nothing | Supersedes::Before(_) => false,
         }

@@ -135,7 +135,9 @@ impl Client {
         if let Some(key) = &key {
             let (number, tries, kind) = (doing.number, doing.tries, kind(&doing.request));
             let now = world.now();
-            world.trace().tell(now, Some(key), || format!("client -> p{pid} {key} #{number} {kind} (try {tries})"));
+            world
+                .trace()
+                .tell(now, Some(key), || format!("client -> p{pid} {key} #{number} {kind} (try {tries})"));
         }
         doing.call = world.call(pid, &doing.request);
         if doing.call.is_none() {

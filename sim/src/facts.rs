@@ -22,9 +22,10 @@ impl Facts {
         let applied = self.applied.entry(key.clone()).or_default();
         applied.entry(operation).or_default().insert(dot);
         match self.dots.insert(dot, (key.clone(), operation)) {
-            Some(other) if other != (key.clone(), operation) => {
-                Err(format!("dot {dot} names two writes: {operation:?} of {key} and {:?} of {}", other.1, other.0))
-            }
+            Some(other) if other != (key.clone(), operation) => Err(format!(
+                "dot {dot} names two writes: {operation:?} of {key} and {:?} of {}",
+                other.1, other.0
+            )),
             Some(_) | None => Ok(()),
         }
     }

@@ -16,6 +16,8 @@ pub enum Fault {
         /// How.
         crash: Crash,
     },
+    /// The power fails: every machine dies at once, and starts again after a while.
+    Blackout,
     /// A peer is stopped by its operator, and starts again after a while.
     Stop {
         /// Which.
@@ -102,6 +104,8 @@ pub struct Menu {
     pub process: u64,
     /// Deaths of a machine.
     pub machine: u64,
+    /// Deaths of all machines at once.
+    pub blackout: u64,
     /// Lost disks.
     pub disk: u64,
     /// Orderly stops.
@@ -127,6 +131,7 @@ impl Default for Menu {
         Self {
             process: 10,
             machine: 10,
+            blackout: 2,
             disk: 3,
             stop: 6,
             pause: 6,
@@ -147,6 +152,7 @@ impl Menu {
         Self {
             process: 0,
             machine: 0,
+            blackout: 0,
             disk: 0,
             stop: 0,
             pause: 0,
@@ -161,7 +167,14 @@ impl Menu {
 
     /// Draws `count` faults in `duration` for peers 0 to `peers`.
     #[must_use]
-    pub fn plan(&self, rng: &mut Rng, count: usize, duration: Duration, peers: usize, keys: usize) -> Vec<Planned> {
+    pub fn plan(
+        &self,
+        rng: &mut Rng,
+        count: usize,
+        duration: Duration,
+        peers: usize,
+        keys: usize,
+    ) -> Vec<Planned> {
         let mut plan: Vec<Planned> = (0..count)
             .filter_map(|_| {
                 let at = rng.time(duration / 20, duration);
@@ -182,8 +195,18 @@ impl Menu {
         let (first, second) = (rng.draw(), rng.draw());
         let by = rng.time(Duration::from_millis(1), Duration::from_millis(300));
         let weights = [
-            self.process, self.machine, self.disk, self.stop, self.pause, self.network, self.clock, self.storage,
-            self.rot, self.join, self.intrude,
+            self.process,
+            self.machine,
+            self.disk,
+            self.stop,
+            self.pause,
+            self.network,
+            self.clock,
+            self.storage,
+            self.rot,
+            self.join,
+            self.intrude,
+            self.blackout,
         ];
         let total: u64 = weights.iter().sum();
         let mut at = rng.below(total);
@@ -211,7 +234,8 @@ impl Menu {
             7 => Fault::FullDisk { pid },
             8 => Fault::Rot { pid, key },
             9 => Fault::Join,
-            _ => Fault::Intrude { pid, key },
+            10 => Fault::Intrude { pid, key },
+            _ => Fault::Blackout,
         })
     }
 }
@@ -220,6 +244,10 @@ impl Menu {
 pub fn begin(world: &mut World, planned: &Planned) {
     match &planned.fault {
         Fault::Crash { pid, crash } => world.crash(*pid, *crash),
+        Fault::Blackout => {
+            let running: Vec<Pid> = (0..world.len()).filter(|pid| world.is_running(*pid)).collect();
+            running.into_iter().for_each(|pid| world.crash(pid, Crash::Machine));
+        }
         Fault::Stop { pid } => world.stop(*pid),
         Fault::Pause { pid } => {
             let until = world.now() + planned.lasts;
@@ -260,6 +288,7 @@ pub fn end(world: &mut World, planned: &Planned) {
             world.crash(*pid, Crash::Process);
         }
         Fault::Crash { .. }
+        | Fault::Blackout
         | Fault::Stop { .. }
         | Fault::Pause { .. }
         | Fault::Jump { .. }

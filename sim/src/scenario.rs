@@ -61,10 +61,10 @@ impl Scenario {
     pub fn from_seed(seed: u64) -> Self {
         let rng = &mut Rng::new(seed, "scenario");
         let mut scenario = Self::new(seed);
-        scenario.peers = match rng.below(100) {
-            0..=59 => 3 + rng.index(3),
-            60..=94 => 3 + rng.index(8),
-            95..=98 => 10 + rng.index(15),
+        scenario.peers = match rng.below(1000) {
+            0..=599 => 3 + rng.index(3),
+            600..=969 => 3 + rng.index(8),
+            970..=994 => 10 + rng.index(15),
             _ => 25 + rng.index(76),
         };
         scenario.params = match rng.below(10) {
@@ -73,7 +73,7 @@ impl Scenario {
             8 => small(5, 3, 3),
             _ => small(2, 1, 2),
         };
-        scenario.duration = Duration::from_secs(rng.between(10, 60));
+        scenario.duration = Duration::from_secs(rng.between(5, 40));
         scenario.workload = Workload {
             clients: 1 + rng.index(8),
             keys: 1 + rng.index(12),
@@ -95,9 +95,9 @@ impl Scenario {
         if scenario.disk.durability != Durability::Fsync {
             // What a crash of the machine may lose is then acknowledged already.
             menu.machine = 0;
+            menu.blackout = 0;
         }
-        scenario.faults =
-            menu.plan(rng, count, scenario.duration, scenario.peers, scenario.workload.keys);
+        scenario.faults = menu.plan(rng, count, scenario.duration, scenario.peers, scenario.workload.keys);
         scenario
     }
 

@@ -8,6 +8,7 @@ use henge_types::Key;
 
 use crate::checker::{Checker, Kind, Violation};
 use crate::client::{Client, Next};
+use crate::features;
 use crate::history::{History, Read};
 use crate::mutations;
 use crate::nemesis::{self, Fault};
@@ -128,7 +129,8 @@ impl<'a> Simulation<'a> {
     fn live(&mut self) -> Result<(), Violation> {
         for pid in 0..self.scenario.peers {
             self.add_peer(pid);
-            let at = if pid == 0 { Duration::ZERO } else { self.rng.time(Duration::ZERO, Duration::from_secs(2)) };
+            let at =
+                if pid == 0 { Duration::ZERO } else { self.rng.time(Duration::ZERO, Duration::from_secs(2)) };
             self.wake_at(at, Wake::Start { pid });
         }
         for client in 0..self.clients.len() {
@@ -261,7 +263,9 @@ impl<'a> Simulation<'a> {
             Fault::Join => {}
             Fault::Intrude { pid, key } => return self.intrude(*pid, *key),
             Fault::Rot { pid, key } => {
-                if let Some(key) = self.scenario.workload.key(*key) {
+                if let Some(key) = self.scenario.workload.key(*key)
+                    && (features::TODAY.repairs_many || !self.world.is_damaged(&key))
+                {
                     self.world.damage(*pid, &key);
                 }
             }
@@ -289,6 +293,12 @@ impl<'a> Simulation<'a> {
             }
             let at = self.world.now() + RESTART_AFTER;
             self.wake_at(at, Wake::Start { pid: *pid });
+        }
+        if planned.fault == Fault::Blackout {
+            for pid in 0..self.world.len() {
+                let at = self.world.now() + self.rng.time(Duration::ZERO, RESTART_AFTER * 4);
+                self.wake_at(at, Wake::Start { pid });
+            }
         }
     }
 

@@ -344,7 +344,10 @@ impl std::fmt::Debug for Setup {
 
 impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("World").field("now", &self.now).field("peers", &self.peers.len()).finish_non_exhaustive()
+        f.debug_struct("World")
+            .field("now", &self.now)
+            .field("peers", &self.peers.len())
+            .finish_non_exhaustive()
     }
 }
 

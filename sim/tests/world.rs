@@ -57,7 +57,11 @@ fn three_peers_make_a_ring_and_keep_a_value() {
     };
     let put = Request::Put { key: key.clone(), value: Bytes::from_static(b"blue"), ttl_ms: None, options };
     let written = call(&mut world, 1, put);
-    assert!(matches!(written, Response::Written { .. }), "{written:?} {:#?}", world.trace().lines().collect::<Vec<_>>());
+    assert!(
+        matches!(written, Response::Written { .. }),
+        "{written:?} {:#?}",
+        world.trace().lines().collect::<Vec<_>>()
+    );
     let get = Request::Get(Get { key, quorum: None, strict: true, timeout_ms: 1000 });
     let found = call(&mut world, 2, get);
     assert!(matches!(&found, Response::Found { siblings, .. } if siblings.len() == 1), "{found:?}");

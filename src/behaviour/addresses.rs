@@ -78,6 +78,7 @@ fn rank(address: &Multiaddr) -> (bool, bool) {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 mod tests {
     use libp2p::core::transport::ListenerId;
     use libp2p::swarm::behaviour::{ExternalAddrConfirmed, FromSwarm};

@@ -199,6 +199,7 @@ fn root_cause(error: &(dyn Error + 'static)) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 mod tests {
     use libp2p::PeerId;
     use libp2p::swarm::DialError;
@@ -218,11 +219,10 @@ mod tests {
     }
 
     fn told(next: Next) -> (Option<PeerId>, Option<String>, String) {
-        match next {
-            Next::Tell(Input::DialFailed { peer, address, reason }) => {
-                (peer, address.map(|address| address.to_string()), reason)
-            }
-            other => panic!("{other:?}"),
+        if let Next::Tell(Input::DialFailed { peer, address, reason }) = next {
+            (peer, address.map(|address| address.to_string()), reason)
+        } else {
+            panic!("{next:?}")
         }
     }
 

@@ -58,3 +58,38 @@ fn submit_kept(worker: &Worker, kept: &mut VecDeque<(Ticket, StoreOp)>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::Disk;
+    use crate::store::memory::Memory;
+    use crate::store::worker::{Done, Durability, Worker};
+    use crate::store::{MetaKey, StoreError, StoreOp, Ticket, WriteOp};
+
+    #[tokio::test]
+    async fn more_than_the_worker_takes_is_kept_and_done_in_order() -> Result<(), StoreError> {
+        const OPS: u64 = 10_000;
+        let mut disk = Disk::new(Worker::spawn(Arc::new(Memory::new()), Durability::Os)?);
+        for ticket in 0..OPS {
+            let value = Bytes::from_static(b"value");
+            disk.submit(Ticket(ticket), StoreOp::Write(WriteOp::Save { key: MetaKey::Node, value }));
+        }
+        assert!(disk.is_behind());
+        let mut done = Vec::new();
+        while done.len() < OPS as usize {
+            for what in poll_fn(|cx| disk.poll(cx)).await {
+                if let Done::Stored { ticket, .. } = what {
+                    done.push(ticket.0);
+                }
+            }
+        }
+        assert_eq!(done, (0..OPS).collect::<Vec<_>>());
+        assert!(!disk.is_behind());
+        Ok(())
+    }
+}

@@ -64,6 +64,7 @@ fn key(index: u32, generation: u32) -> u64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 mod tests {
     use super::Slots;
 

@@ -218,6 +218,18 @@ impl Core {
         }
     }
 
+    /// Saves what this peer waits for, after it could not be saved.
+    pub(super) fn save_again(&mut self) {
+        if matches!(self.phase, Phase::Stopping | Phase::Poisoned) {
+            return;
+        }
+        if self.member.as_ref().is_some_and(|m| m.changing) {
+            self.save_ring();
+            self.save_custody();
+        }
+        self.save_counters(self.dots.asked(), false);
+    }
+
     /// Saves up to where dots and member records are reserved.
     pub(super) fn save_counters(&mut self, dots: u64, clean: bool) {
         let records = self.records;

@@ -193,7 +193,7 @@ impl Core {
             let member = view.get(&v.peer).filter(|m| m.custody_is_current())?;
             Some((member.signed().clone(), member.custody().clone()))
         };
-        voters.as_slice().iter().filter_map(member).collect()
+        voters.as_slice().iter().filter_map(member).take(henge_quorum::STALE_MEMBERS_MAX).collect()
     }
 
     /// `peer` sees other voters, by these member records: learns what is new in them, and tells it what

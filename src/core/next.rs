@@ -46,6 +46,8 @@ pub(super) enum AfterStore {
 pub(super) enum AfterSync {
     /// The coordinator's own ack.
     OwnWrite { op: OpId },
+    /// What a save was for.
+    Saved(Save),
     /// The ack of another peer's write.
     Write { channel: ChannelId, partition: Partition, voters: VotersDigest },
 }
@@ -95,4 +97,6 @@ pub(super) enum Timer {
     Rebalance,
     /// Look for members to dial.
     Links,
+    /// Save again what could not be saved.
+    SaveAgain,
 }

@@ -127,7 +127,15 @@ impl Core {
             }
             AfterStore::Compare { channel, entries } => self.on_compared(channel, &entries, result),
             AfterStore::GiveUp => self.on_looked_into_closing(result),
-            AfterStore::Saved(save) => self.on_saved(save, result),
+            AfterStore::Saved(save) => {
+                if let StoreResult::Failed(error) = result {
+                    self.wake_at(super::SAVE_AGAIN_AFTER, super::Timer::SaveAgain);
+                    self.on_store_failed(error);
+                } else {
+                    // It counts once a crash cannot take it back.
+                    return Some(AfterSync::Saved(save));
+                }
+            }
         }
         None
     }
@@ -160,16 +168,14 @@ impl Core {
     fn on_synced(&mut self, after: AfterSync) {
         match after {
             AfterSync::OwnWrite { op } => self.on_own_synced(op),
+            AfterSync::Saved(save) => self.on_saved(save),
             AfterSync::Write { channel, partition, voters } => {
                 self.on_replica_synced(channel, partition, voters);
             }
         }
     }
 
-    fn on_saved(&mut self, save: Save, result: StoreResult) {
-        if let StoreResult::Failed(error) = result {
-            return self.on_store_failed(error);
-        }
+    fn on_saved(&mut self, save: Save) {
         match save {
             Save::Counters { dots, records } => {
                 self.dots.on_reserved(dots);

@@ -118,6 +118,7 @@ fn unusable(path: &Path, error: &io::Error) -> StartError {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 mod tests {
     use super::Directory;
     use crate::error::StartError;

@@ -149,6 +149,7 @@ fn why(error: &io::Error) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 mod tests {
     use super::with_port_of;
 

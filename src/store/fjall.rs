@@ -3,7 +3,7 @@
 //! | keyspace | key | value |
 //! |---|---|---|
 //! | `records` | position (8 bytes, big-endian) ‖ key | the record's stored form |
-//! | `damaged` | as in `records` | what could not be read, as [`quarantine`] says |
+//! | `damaged` | as in `records` | what could not be read: a version byte, whether bytes follow, and those |
 //! | `meta` | [`MetaKey::name`] | the stored form that the core gave |
 //!
 //! A partition is thus one range of `records`.
@@ -129,7 +129,9 @@ impl Fjall {
         let _writing = self.writing();
         let mut batch = Batch::new(self);
         let slot = batch.look(place)?;
-        batch.commit()?;
+        if let Err(error) = batch.commit() {
+            tracing::warn!(%error, "a damaged record cannot be put into quarantine");
+        }
         Ok(match slot.record {
             _ if slot.damaged => StoreResult::Damaged,
             record => StoreResult::Record(record.unwrap_or_default()),
@@ -189,7 +191,10 @@ impl Fjall {
     }
 
     fn poisoned(&self) -> StoreError {
-        let unseen = || "a flush or merge of tables failed in the background".to_owned();
+        let unseen = || {
+            "a flush or merge of tables failed in the background; if it does so again after a restart, a table is damaged: \
+                      move the directory away, and the peer acquires its records anew".to_owned()
+        };
         StoreError::Poisoned { reason: self.failure.get().map_or_else(unseen, ToString::to_string) }
     }
 

@@ -35,8 +35,9 @@ const GROUP_MAX: usize = 256;
 const READS_MAX: usize = 16;
 /// Batches of results that may wait to be polled. Then the threads wait too.
 const RESULTS_MAX: usize = 64;
-/// How many threads read.
-const READERS: usize = 1;
+/// How many threads read: with 64 gets under way two answered twice as many as one (measured on
+/// two cores), and one never waits behind another's disk.
+const READERS: usize = 2;
 /// How long a write may stay unsynced under [`Durability::Interval`].
 const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 

@@ -13,7 +13,7 @@ use tempfile::tempdir;
 
 use crate::common::{blind, key, noise, open, record_of, update, values};
 
-const ROUNDS: u64 = 6;
+const ROUNDS: u64 = 4;
 const DIRECTORY: &str = "HENGE_STORE_DIRECTORY";
 const FIRST: &str = "HENGE_STORE_FIRST";
 const DURABILITY: &str = "HENGE_STORE_DURABILITY";

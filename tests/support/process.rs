@@ -133,6 +133,22 @@ impl Peer {
         wait_for(&format!("{} ends", self.name), || self.child.try_wait().unwrap()).code()
     }
 
+    /// Starts it again on the same data with these arguments instead, without waiting.
+    pub(crate) fn respawn_with(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.output = Arc::default();
+        self.child = spawn(&self.directory, &self.arguments, &self.output);
+    }
+
+    /// Waits until it listens somewhere, which is before it serves.
+    pub(crate) fn wait_until_listening(&mut self) -> String {
+        wait_for(&format!("{} listens", self.name), || {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{} ended: {ended:?}", self.name);
+            self.addresses().first().cloned()
+        })
+    }
+
     /// Starts it again on the same data, with nobody to join.
     pub(crate) fn restart(&mut self) {
         let mut given = std::mem::take(&mut self.arguments).into_iter();

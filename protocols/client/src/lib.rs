@@ -9,9 +9,11 @@
 //! | [`Request::Put`], [`Request::Delete`] | [`Response::Written`], [`Response::NotFound`] (a delete of nothing), [`Response::Failed`] |
 //! | [`Request::Get`] | [`Response::Found`], [`Response::NotFound`], [`Response::Failed`] |
 //! | [`Request::Status`] | [`Response::Status`] |
-//! | [`Request::Locate`] | [`Response::Located`] |
+//! | [`Request::Locate`] | [`Response::Located`], [`Response::Failed`] |
 //!
-//! Limits: `henge_types::limits` for keys and values; [`FRAME_MAX_BYTES`] for a frame.
+//! Limits: `henge_types::limits` for keys and values; [`FRAME_MAX_BYTES`] for a frame;
+//! [`TIMEOUT_MAX_MS`] for the time that a request may take. Bytes: `protocols/henge.cddl`, and in
+//! words `protocols/README.md`.
 
 pub mod message;
 pub mod status;
@@ -19,7 +21,7 @@ pub mod status;
 pub use message::{BadContext, Failure, Get, Hop, Request, Response, Supersede, Value, WriteOptions};
 pub use status::{Located, LocatedVoter, Member, MemberPhase, Status};
 
-/// The name of the protocol, between the cluster's name and the version.
+/// The protocol and its version: what follows the cluster in `/henge/<cluster>/client/1`.
 pub const PROTOCOL: &str = "client/1";
 
 /// Largest frame: a record with all its siblings, and its context.

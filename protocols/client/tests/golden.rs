@@ -38,7 +38,8 @@ fn requests() {
 
 #[test]
 fn responses() {
-    check("response.written", &Response::Written { context: context(), acks: 2, hinted: 1 });
+    check("response.written", &Response::Written { context: context(), acks: 2, hinted: 0 });
+    check("response.written.hinted", &Response::Written { context: context(), acks: 2, hinted: 1 });
     let sibling = |expires_at| Value { value: b"blue"[..].into(), written_at: 1_700_000_000_000, expires_at };
     let siblings = vec![sibling(None), sibling(Some(1_700_000_060_000))];
     check("response.found", &Response::Found { context: context(), siblings });

@@ -11,7 +11,10 @@
 //! So two views of the ring never make a false quorum together. Deviation from Dynamo §4.5: the
 //! paper trusts every coordinator's own preference list.
 //!
-//! Limits: one frame holds one record, [`FRAME_MAX_BYTES`].
+//! A replica without custody of the partition stores nothing, and answers `Stale` as well.
+//!
+//! Limits: a frame has up to [`FRAME_MAX_BYTES`], which holds one record; a `Stale` answer up to
+//! [`STALE_MEMBERS_MAX`] members. Bytes: `protocols/henge.cddl`.
 
 pub mod message;
 pub mod tally;
@@ -19,8 +22,12 @@ pub mod tally;
 pub use message::{Refusal, Request, Response, Want};
 pub use tally::{Tally, Verdict};
 
-/// The name of the protocol, between the cluster's name and the version.
+/// The protocol and its version: what follows the cluster in `/henge/<cluster>/quorum/1`.
 pub const PROTOCOL: &str = "quorum/1";
+
+/// Most members in a [`Response::Stale`]. A partition has N voters, at most 16, and as many more as
+/// move it at the time.
+pub const STALE_MEMBERS_MAX: usize = 128;
 
 /// Largest frame: two full records (a merge may hold the siblings of both) and the voters' member
 /// records of a `Stale` answer.

@@ -1,8 +1,13 @@
 //! What coordinator and replica say to each other.
 
+use std::fmt;
+
 use henge_types::{CustodyMap, Key, Record, RecordDigest, RingId, SignedMember, VotersDigest};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
+
+use crate::STALE_MEMBERS_MAX;
 
 /// From the coordinator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +59,9 @@ pub enum Response {
     Digest(RecordDigest),
     /// The replica sees other voters; a write was merged if it has custody.
     Stale {
-        /// Its voters' member records, with the custody maps that it holds of them.
+        /// Its voters' member records, with the custody maps that it holds of them: up to
+        /// [`STALE_MEMBERS_MAX`], more cannot be read.
+        #[serde(deserialize_with = "few_members")]
         members: Vec<(SignedMember, CustodyMap)>,
     },
     /// The replica does not answer for the key.
@@ -64,6 +71,7 @@ pub enum Response {
 /// Why a replica does not answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Refusal {
     /// It is a member of another ring.
     #[error("it is a member of another ring, {ring}")]
@@ -72,7 +80,7 @@ pub enum Refusal {
         ring: RingId,
     },
     /// It is not a member yet, or no more.
-    #[error("it is no member of the ring yet")]
+    #[error("it is no member of the ring")]
     NotMember,
     /// Its record of the key cannot be read and is being repaired.
     #[error("its record of the key is damaged and being repaired")]
@@ -86,4 +94,30 @@ pub enum Refusal {
     /// It has too much to do.
     #[error("it has too many requests under way")]
     Overloaded,
+}
+
+// A custody map of 64 KiB takes six bytes of a message: the bound has to hold while it is read.
+fn few_members<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(SignedMember, CustodyMap)>, D::Error> {
+    struct Few;
+
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<(SignedMember, CustodyMap)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "up to {STALE_MEMBERS_MAX} members")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some(member) = entries.next_element()? {
+                if members.len() == STALE_MEMBERS_MAX {
+                    return Err(A::Error::custom("too many members"));
+                }
+                members.push(member);
+            }
+            Ok(members)
+        }
+    }
+
+    d.deserialize_seq(Few)
 }

@@ -6,15 +6,16 @@ use henge_types::{Custody, PeerId, Voters};
 /// Counts the answers of one attempt under one set of voters. A value: no clock, no network.
 ///
 /// Call [`Tally::add`] once for each voter that answered or failed; [`Tally::verdict`] tells at
-/// any time. Further answers of the same voter, and answers of strangers, change nothing.
-#[derive(Debug, Clone)]
+/// any time. Further answers of the same voter, and answers of strangers, change nothing; a verdict
+/// other than `Pending` stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tally {
     ballots: Vec<Ballot>,
     answers: usize,
     full: usize,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Ballot {
     peer: PeerId,
     full: bool,
@@ -51,7 +52,7 @@ impl Tally {
         Self::new(voters, ReadNeed { answers: acks, full: 1 })
     }
 
-    /// A read by `voters`.
+    /// A read by `voters` that needs this of them.
     #[must_use]
     pub fn read(voters: &Voters, need: ReadNeed) -> Self {
         Self::new(voters, need)

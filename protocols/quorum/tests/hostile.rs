@@ -5,8 +5,8 @@ mod common;
 
 use std::fmt::Debug;
 
-use common::{requests, responses};
-use henge_quorum::{Request, Response};
+use common::{requests, responses, stale};
+use henge_quorum::{Request, Response, STALE_MEMBERS_MAX};
 use henge_types::codec::{decode, encode};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -83,4 +83,15 @@ fn fields_of_a_later_version_are_ignored() {
     let field = [&[0x65][..], b"later", &[0x82, 0x01, 0xf5]].concat();
     later.splice(fields..=fields, [&[0xa5][..], &field].concat());
     assert_eq!(decode::<Request>(&later), Ok(request));
+}
+
+#[test]
+fn more_members_than_a_stale_answer_may_have_are_not_read() {
+    let Response::Stale { members } = stale() else { return };
+    let with = |count: usize| {
+        let members = members.iter().cycle().take(count).cloned().collect();
+        encode(&Response::Stale { members }).unwrap()
+    };
+    assert!(decode::<Response>(&with(STALE_MEMBERS_MAX)).is_ok());
+    assert!(decode::<Response>(&with(STALE_MEMBERS_MAX + 1)).is_err());
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// Bounds and policies of a [`Behaviour`](crate::Behaviour). Built by `Config::default()` and the `with_*` methods.
 ///
-/// Every number is per peer or per frame, so the memory that one remote can make this peer hold is at most
-/// about `2 · max_queued_bytes_per_peer + max_inbound_bytes_per_peer + 4 · max_frame_bytes`.
+/// Every number is per peer or per frame, so the memory that one remote with one connection can make this peer hold is
+/// at most about `2 · max_queued_bytes_per_peer + max_inbound_bytes_per_peer + 5 · max_frame_bytes`, as encoded bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     max_frame_bytes: usize,

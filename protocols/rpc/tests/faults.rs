@@ -11,7 +11,7 @@ mod common;
 
 use common::raw;
 use common::*;
-use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
+use futures::{AsyncReadExt as _, StreamExt as _};
 use henge_rpc::{Config, Event, InboundFailure, OutboundFailure, PeerFault};
 use libp2p::swarm::{SwarmEvent, dummy};
 use libp2p::{PeerId, Stream, StreamProtocol, Swarm};
@@ -40,15 +40,8 @@ async fn two_requests(
 
 /// What the two requests end in after the raw peer has written `bytes`, and closed if asked to.
 async fn outcomes_after(bytes: Vec<u8>, close: bool) -> Vec<Result<Told, OutboundFailure>> {
-    let (mut swarm, peer, mut stream, mut streams) = two_requests(Config::default()).await;
-    alongside(&mut swarm, async {
-        stream.write_all(&bytes).await.unwrap();
-        stream.flush().await.unwrap();
-        if close {
-            stream.close().await.unwrap();
-        }
-    })
-    .await;
+    let (mut swarm, peer, stream, mut streams) = two_requests(Config::default()).await;
+    let _stream = raw::write(stream, bytes, close);
     let mut found = Vec::new();
     until_alone(&mut swarm, |_, event| {
         found.extend(outcome(event).map(|(_, result)| result));
@@ -112,13 +105,9 @@ async fn a_substream_that_ends_fails_what_it_carried_at_once() {
 
 #[tokio::test]
 async fn an_undecodable_answer_fails_its_request_alone() {
-    let (mut swarm, _, mut stream, _streams) = two_requests(Config::default()).await;
+    let (mut swarm, _, stream, _streams) = two_requests(Config::default()).await;
     let bytes = [raw::frame(1, 1, b"\xff\xff"), raw::message(1, 2, &told(6))].concat();
-    alongside(&mut swarm, async {
-        stream.write_all(&bytes).await.unwrap();
-        stream.flush().await.unwrap();
-    })
-    .await;
+    let _stream = raw::write(stream, bytes, false);
     let mut found = Vec::new();
     until_alone(&mut swarm, |_, event| {
         found.extend(outcome(event).map(|(_, result)| result));
@@ -140,15 +129,8 @@ async fn asked_by_raw(config: Config) -> (Swarm<Rpc>, PeerId, Stream) {
 
 /// The failure that the server reports after the raw peer has written `bytes`.
 async fn failure_after(bytes: Vec<u8>, close: bool) -> InboundFailure {
-    let (mut server, raw_peer, mut stream) = asked_by_raw(Config::default()).await;
-    alongside(&mut server, async {
-        stream.write_all(&bytes).await.unwrap();
-        stream.flush().await.unwrap();
-        if close {
-            stream.close().await.unwrap();
-        }
-    })
-    .await;
+    let (mut server, raw_peer, stream) = asked_by_raw(Config::default()).await;
+    let stream = raw::write(stream, bytes, close);
     let mut held = Vec::new();
     let error = until_alone(&mut server, |_, event| match event {
         SwarmEvent::Behaviour(Event::InboundFailure { peer, error, .. }) => {
@@ -169,7 +151,7 @@ async fn failure_after(bytes: Vec<u8>, close: bool) -> InboundFailure {
     assert_eq!(server.behaviour().pending(&raw_peer).inbound, 0);
     // The substream is closed on the raw peer too.
     let rest = alongside(&mut server, async {
-        let mut rest = Vec::new();
+        let (mut rest, mut stream) = (Vec::new(), stream.await.unwrap());
         let _ = stream.read_to_end(&mut rest).await;
         rest
     })
@@ -214,13 +196,9 @@ async fn a_requester_that_leaves_is_reported_with_what_it_left() {
 
 #[tokio::test]
 async fn an_undecodable_request_is_answered_as_such_and_others_go_on() {
-    let (mut server, raw_peer, mut stream) = asked_by_raw(Config::default()).await;
+    let (mut server, raw_peer, stream) = asked_by_raw(Config::default()).await;
     let bytes = [raw::frame(0, 8, b"\xff"), raw::message(0, 9, &ask(3))].concat();
-    alongside(&mut server, async {
-        stream.write_all(&bytes).await.unwrap();
-        stream.flush().await.unwrap();
-    })
-    .await;
+    let stream = raw::write(stream, bytes, false);
     let (mut undecodable, mut answered) = (false, false);
     until_alone(&mut server, |server, event| {
         match event {
@@ -239,6 +217,7 @@ async fn an_undecodable_request_is_answered_as_such_and_others_go_on() {
     })
     .await;
     let frames = alongside(&mut server, async {
+        let mut stream = stream.await.unwrap();
         [raw::read_frame(&mut stream).await.unwrap(), raw::read_frame(&mut stream).await.unwrap()]
     })
     .await;
@@ -251,23 +230,24 @@ async fn a_second_substream_on_a_connection_replaces_the_first() {
     let mut server = swarm(Config::default());
     let (address, _) = server.listen().with_memory_addr_external().await;
     let (_, mut streams) = raw::opening_several(id_of(&server), address, 2);
-    let mut channels = Vec::new();
+    let (mut channels, mut left) = (Vec::new(), None);
     for id in 1..=2 {
-        let stream = alongside(&mut server, streams.next()).await.unwrap();
-        let stream = alongside(&mut server, async move {
-            let mut stream = stream;
-            stream.write_all(&raw::message(0, id, &ask(id))).await.unwrap();
-            stream.flush().await.unwrap();
-            stream
-        })
-        .await;
-        let channel = until_alone(&mut server, |_, event| match event {
+        let writing = async {
+            let stream = streams.next().await.unwrap();
+            raw::write(stream, raw::message(0, id, &ask(id)), false).await.unwrap()
+        };
+        let reading = until_alone(&mut server, |_, event| match event {
             SwarmEvent::Behaviour(Event::Request { channel, .. }) => Some(channel),
+            SwarmEvent::Behaviour(Event::InboundFailure { error, .. }) => {
+                left = Some(error);
+                None
+            }
             _ => None,
-        })
-        .await;
+        });
+        let (stream, channel) = futures::join!(writing, reading);
         channels.push((channel, stream));
     }
+    assert_eq!(left, Some(InboundFailure::ConnectionClosed { unanswered: 1 }));
     assert_eq!(channels.iter().map(|(channel, _)| channel.is_open()).collect::<Vec<_>>(), [false, true]);
 }
 

@@ -6,21 +6,28 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | [`Request::Compare`] | [`Response::Compared`], an [`Answer`] for each entry in order |
+//! | [`Request::Compare`] | [`Response::Compared`], an [`Answer`] for each entry in order; [`Response::Refused`] |
 //!
-//! Limits: [`ENTRIES_MAX`] partitions in a request.
+//! A voter looks at the digest of voters when it answers, not when it is asked. Like all that is asked of
+//! a replica, it is [`Answer::Stale`] under other voters.
+//!
+//! Limits: [`ENTRIES_MAX`] partitions in a request, [`FRAME_MAX_BYTES`] in a frame. Bytes:
+//! `protocols/henge.cddl`.
 
 use henge_types::{Partition, RingId, VotersDigest};
 use serde::{Deserialize, Serialize};
 
-/// The name of the protocol, between the cluster's name and the version.
+/// The protocol and its version: what follows the cluster in `/henge/<cluster>/sync/1`.
 pub const PROTOCOL: &str = "sync/1";
 
 /// Most partitions in one [`Request::Compare`].
 pub const ENTRIES_MAX: usize = 1 << 14;
 
-/// Largest frame, in bytes.
+/// Largest frame, in bytes: a request with [`ENTRIES_MAX`] entries, and as much again.
 pub const FRAME_MAX_BYTES: usize = 1 << 20;
+
+// A pair of a partition (up to 5 bytes) and a digest (17); an answer takes up to 9.
+const _: () = assert!(2 * ENTRIES_MAX * 23 < FRAME_MAX_BYTES);
 
 /// From the peer that acquires.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -323,6 +323,12 @@ impl World {
         self.peer(pid)?.disk.record(key)
     }
 
+    /// Whether a copy of `key` cannot be read.
+    #[must_use]
+    pub fn is_damaged(&self, key: &Key) -> bool {
+        self.peers.iter().any(|p| p.disk.record(key).is_none())
+    }
+
     /// Which peer has this id.
     #[must_use]
     pub fn pid(&self, peer: &henge_types::PeerId) -> Option<Pid> {

@@ -88,7 +88,10 @@ impl World {
         match (op, result) {
             (WriteOp::Update { key, write }, StoreResult::Updated { applied: Applied::Written, .. }) => {
                 self.trace.tell(self.now, Some(key), || {
-                    format!("p{pid} {key} applies {:?} as {} over {:?}", write.operation, write.dot, write.supersede)
+                    format!(
+                        "p{pid} {key} applies {:?} as {} over {:?}",
+                        write.operation, write.dot, write.supersede
+                    )
                 });
                 if let Err(reused) = self.facts.on_applied(key, write.operation, write.dot) {
                     self.fail(reused);

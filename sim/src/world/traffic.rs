@@ -16,7 +16,14 @@ const GOSSIP_LOST: u64 = 20;
 const AT_ONCE: Duration = Duration::from_micros(1);
 
 impl World {
-    pub(super) fn send(&mut self, pid: Pid, id: RequestId, peer: PeerId, request: Request, timeout: Duration) {
+    pub(super) fn send(
+        &mut self,
+        pid: Pid,
+        id: RequestId,
+        peer: PeerId,
+        request: Request,
+        timeout: Duration,
+    ) {
         let life = self.peer(pid).map_or(0, |p| p.life);
         let to = self.pids.get(&peer).copied();
         let connection = to.and_then(|to| self.connection(pid, to));
@@ -183,7 +190,9 @@ impl World {
     fn tell_request(&mut self, pid: Pid, to: Pid, request: &Request) {
         if let Some(key) = key_of(request).filter(|_| self.trace.is_watched()) {
             let what = match request {
-                Request::Quorum(henge_quorum::Request::Write { voters, .. }) => format!("write under {voters:?}"),
+                Request::Quorum(henge_quorum::Request::Write { voters, .. }) => {
+                    format!("write under {voters:?}")
+                }
                 Request::Quorum(henge_quorum::Request::Read { voters, want, .. }) => {
                     format!("read {want:?} under {voters:?}")
                 }

@@ -22,9 +22,9 @@ const CLEAR: u8 = 4;
 /// The last bytes of a batch.
 const BATCH_MAGIC: [u8; 4] = *b"FJL\x03";
 
-/// Cuts a torn batch off the journal that was written last; says how many bytes that were.
-pub(super) fn cut_torn_tail(store: &Path) -> Result<u64, StoreError> {
-    let Some(path) = last_journal(store).map_err(|e| io_error(store, &e))? else { return Ok(0) };
+/// Cuts a torn batch off the journal that was written last.
+pub(super) fn cut_torn_tail(store: &Path) -> Result<(), StoreError> {
+    let Some(path) = last_journal(store).map_err(|e| io_error(store, &e))? else { return Ok(()) };
     let tear = find_tear(&path).map_err(|e| io_error(&path, &e))?;
     if tear.followed {
         let reason = format!("the batch at byte {} is broken, and whole ones follow it", tear.at);
@@ -42,7 +42,7 @@ pub(super) fn cut_torn_tail(store: &Path) -> Result<u64, StoreError> {
         };
         cut().map_err(|e| io_error(&path, &e))?;
     }
-    Ok(tear.bytes)
+    Ok(())
 }
 
 /// The journal with the highest number.

@@ -1,15 +1,19 @@
 //! How the database is tuned, and why.
 
 use std::path::Path;
-use std::thread::available_parallelism;
 
 use ::fjall::config::{BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry};
 use ::fjall::{CompressionType, Database, DatabaseBuilder, KeyspaceCreateOptions};
 
 /// Blocks kept in memory, in bytes (our choice: an idle peer stays under 60 MiB).
 const CACHE_BYTES: u64 = 32 << 20;
-/// A memtable of records, in bytes; under load there are up to four.
-const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Threads that flush memtables and merge tables. With more than one, the first keeps clear of merges
+/// by putting them back into the queue, over and over while the others are busy with one: a
+/// core spent on nothing (fjall 3.1, `worker_tick`; a quarter of a loaded peer's time, measured).
+const WORKERS: usize = 1;
+/// A memtable of records, in bytes; under load there are up to four. Half of it costs a third of the
+/// updates per second in merges of tables, twice of it brings another third (measured).
+const MEMTABLE_BYTES: u64 = 32 << 20;
 /// A memtable of the small keyspaces, in bytes.
 const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
 /// All journals together, in bytes: what an unclean stop has to replay at most.
@@ -19,20 +23,22 @@ const FALSE_POSITIVE_RATE: f32 = 0.001;
 
 /// A database at `path`.
 pub(super) fn database(path: &Path) -> DatabaseBuilder<Database> {
-    // One thread flushes; a second one merges tables, so that a merge never holds up a flush.
-    let threads = available_parallelism().map_or(2, |n| n.get().clamp(2, 4));
     Database::builder(path)
         .cache_size(CACHE_BYTES)
         .max_journaling_size(JOURNALS_BYTES)
         .journal_compression(CompressionType::Lz4)
-        .worker_threads(threads)
+        .worker_threads(WORKERS)
 }
 
-/// The keyspace of records.
+/// The keyspace of records. Young tables are soon merged again: only what is below them is
+/// compressed. Values stay beside their keys: apart from them (the crate's blob files) gets of
+/// 64 KiB were twice as fast, but puts of 10 KiB, the common size, took half as long again.
 pub(super) fn records() -> KeyspaceCreateOptions {
-    small()
-        .max_memtable_size(MEMTABLE_BYTES)
-        .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+    small().max_memtable_size(MEMTABLE_BYTES).data_block_compression_policy(CompressionPolicy::new([
+        CompressionType::None,
+        CompressionType::None,
+        CompressionType::Lz4,
+    ]))
 }
 
 /// The other keyspaces.

@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test fails by panicking")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake};
+
 use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::swarm::NetworkBehaviour as _;
@@ -185,4 +188,27 @@ fn a_request_goes_to_one_connection_until_that_dies() {
     close(&mut rpc, peer, 1);
     assert_eq!(failures(&mut rpc), [OutboundFailure::ConnectionClosed]);
     assert_eq!(link.take_requests(connection(2), &mut buffer), Some(2));
+}
+
+#[test]
+fn an_earlier_deadline_than_all_before_wakes_the_task_that_sets_the_timer() {
+    struct Flag(AtomicBool);
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let (mut rpc, peer) = (rpc(Config::default()), PeerId::random());
+    let flag = Arc::new(Flag(AtomicBool::new(false)));
+    let waker = Waker::from(flag.clone());
+    establish(&mut rpc, peer, 1);
+    let mut woken_by_request_within = |seconds| {
+        while rpc.poll(&mut Context::from_waker(&waker)).is_ready() {}
+        flag.0.store(false, Ordering::Relaxed);
+        rpc.send_request_within(&peer, String::new(), Duration::from_secs(seconds));
+        flag.0.load(Ordering::Relaxed)
+    };
+    assert!(woken_by_request_within(100));
+    assert!(!woken_by_request_within(200));
+    assert!(woken_by_request_within(50));
 }

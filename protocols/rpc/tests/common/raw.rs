@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use futures::channel::mpsc;
 use futures::future::{Either, select};
-use futures::{AsyncReadExt as _, SinkExt as _, StreamExt as _};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, SinkExt as _, StreamExt as _};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
@@ -17,6 +17,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, Swarm};
 use libp2p_swarm_test::SwarmExt as _;
+use tokio::task::JoinHandle;
 use void::Void;
 
 use super::PROTOCOL;
@@ -217,4 +218,17 @@ pub async fn read_frame(stream: &mut Stream) -> Option<(u8, u64, Vec<u8>)> {
     let mut body = vec![0; u32::from_be_bytes(*length) as usize - 9];
     stream.read_exact(&mut body).await.ok()?;
     Some((*kind, u64::from_be_bytes(id.try_into().ok()?), body))
+}
+
+/// Writes by itself, so that a test can watch what comes of it from the first byte. The substream stays open as long
+/// as the handle is awaited or kept, unless it is to be closed.
+pub fn write(mut stream: Stream, bytes: Vec<u8>, close: bool) -> JoinHandle<Stream> {
+    tokio::spawn(async move {
+        stream.write_all(&bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        if close {
+            stream.close().await.unwrap();
+        }
+        stream
+    })
 }

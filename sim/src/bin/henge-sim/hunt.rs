@@ -95,7 +95,12 @@ fn work(options: &Options, begun: Instant, next: &AtomicU64, stop: &AtomicBool, 
         let report = options.scenario(seed).run();
         let took = elapsed(at);
         if options.hashes {
-            println!("{seed} {:016x} {} events in {:.0} ms", report.hash, report.events, took.as_secs_f64() * 1e3);
+            println!(
+                "{seed} {:016x} {} events in {:.0} ms",
+                report.hash,
+                report.events,
+                took.as_secs_f64() * 1e3
+            );
         }
         if let Some(violation) = &report.violation {
             println!("seed {seed}: {violation}");

@@ -37,7 +37,7 @@ pub(crate) struct Options {
     /// Replay for so many milliseconds of faults.
     #[arg(long)]
     pub(crate) millis: Option<u64>,
-    /// Put a deliberate bug in.
+    /// Put a deliberate bug in, with the faults that provoke it.
     #[arg(long)]
     pub(crate) mutation: Option<Mutation>,
     /// Write down what happens to this key, or to "all".
@@ -54,7 +54,8 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 impl Options {
     /// The scenario of `seed`, with what was asked for left out.
     pub(crate) fn scenario(&self, seed: u64) -> Scenario {
-        let mut scenario = Scenario::from_seed(seed).with_mutation(self.mutation);
+        let mut scenario =
+            self.mutation.map_or_else(|| Scenario::from_seed(seed), |mutation| mutation.scenario(seed));
         if let Some(list) = &self.faults {
             let kept: Vec<usize> = list.split(',').filter_map(|n| n.trim().parse().ok()).collect();
             scenario = scenario.keeping(&kept);
