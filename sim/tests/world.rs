@@ -64,7 +64,10 @@ fn three_peers_make_a_ring_and_keep_a_value() {
     );
     let get = Request::Get(Get { key, quorum: None, strict: true, timeout_ms: 1000 });
     let found = call(&mut world, 2, get);
-    assert!(matches!(&found, Response::Found { siblings, .. } if siblings.len() == 1), "{found:?}");
-    println!("{:#?}", world.trace().lines().collect::<Vec<_>>());
+    assert!(
+        matches!(&found, Response::Found { siblings, .. } if siblings.len() == 1),
+        "{found:?} {:#?}",
+        world.trace().lines().collect::<Vec<_>>()
+    );
     assert_eq!(world.failure(), None);
 }
