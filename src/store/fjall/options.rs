@@ -8,8 +8,8 @@ use ::fjall::{CompressionType, Database, DatabaseBuilder, KeyspaceCreateOptions}
 
 /// Blocks kept in memory, in bytes (our choice: an idle peer stays under 60 MiB).
 const CACHE_BYTES: u64 = 32 << 20;
-/// A memtable of records, in bytes; under load there are up to four. Half of it costs a third of the
-/// updates per second in merges of tables, twice of it brings another third (measured).
+/// A memtable of records, in bytes; under load there are up to four. With half of it a busy machine
+/// did about half as many updates per second, with twice of it some half more (measured).
 const MEMTABLE_BYTES: u64 = 32 << 20;
 /// A memtable of the small keyspaces, in bytes.
 const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
@@ -31,7 +31,7 @@ pub(super) fn database(path: &Path) -> DatabaseBuilder<Database> {
 
 /// The keyspace of records. Young tables are soon merged again: only what is below them is
 /// compressed. Values stay beside their keys: apart from them (the crate's blob files) gets of
-/// 64 KiB were twice as fast, but puts of 10 KiB, the common size, took half as long again.
+/// 64 KiB were twice as fast, but puts of 10 KiB, nearer to common use, a third slower or worse.
 pub(super) fn records() -> KeyspaceCreateOptions {
     small().max_memtable_size(MEMTABLE_BYTES).data_block_compression_policy(CompressionPolicy::new([
         CompressionType::None,
