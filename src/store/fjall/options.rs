@@ -15,7 +15,7 @@ const MEMTABLE_BYTES: u64 = 32 << 20;
 const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
 /// All journals together, in bytes: what an unclean stop has to replay at most.
 const JOURNALS_BYTES: u64 = 128 << 20;
-/// How many absent keys a filter lets through: one in this many.
+/// The share of absent keys that a filter lets through.
 const FALSE_POSITIVE_RATE: f32 = 0.001;
 
 /// A database at `path`.
