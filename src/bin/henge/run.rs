@@ -109,13 +109,14 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, CliError> {
 
 /// What a peer cannot go on from, so that whoever supervises it is told by its end.
 fn fatal(event: &NodeEvent) -> Option<&'static str> {
-    match event {
-        NodeEvent::Henge(Event::CannotJoin) => Some("nobody that it was told to join will have this peer"),
-        NodeEvent::Henge(Event::StoreFailed(StoreError::Poisoned { .. })) => {
-            Some("the store cannot be written: nothing is acknowledged until the peer is started again")
-        }
-        _ => None,
+    let NodeEvent::Henge(event) = event else { return None };
+    if *event == Event::CannotJoin {
+        return Some("nobody that it was told to join will have this peer");
     }
+    if matches!(event, Event::StoreFailed(StoreError::Poisoned { .. })) {
+        return Some("the store cannot be written: nothing is acknowledged until the peer is started again");
+    }
+    None
 }
 
 fn node_config(args: RunArgs) -> Result<NodeConfig, CliError> {
