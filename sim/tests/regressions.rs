@@ -45,10 +45,9 @@ fn a_ring_survives_that_the_power_fails_while_it_is_born() {
     }
 }
 
-/// A peer that saves its view of the ring a second late forgets, when its machine crashes, the
-/// voters that came in between; alone with its old view it then answers strict reads.
+/// A peer that saved its view of the ring a second late forgot, when its machine crashed, the
+/// voters that came in between; alone with its old view it then answered strict reads.
 #[test]
-#[ignore = "open: a view must be durable before anything is answered by it"]
 fn a_peer_does_not_forget_the_voters_that_it_answered_with() {
     holds(&Scenario::from_seed(544));
 }

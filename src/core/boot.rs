@@ -113,6 +113,7 @@ impl Core {
             member,
             dots: DotCounter::new(counters.dots),
             records: counters.records,
+            saved_view: super::SavedView::default(),
             links: Links::default(),
             addresses: Vec::new(),
             join,
@@ -149,6 +150,7 @@ impl Core {
         if let Some(upto) = self.dots.reservation() {
             self.save_counters(upto, false);
         }
+        self.save_view();
         self.dial();
     }
 
@@ -193,6 +195,8 @@ impl Core {
             self.save_ring();
             self.save_custody();
         }
+        self.saved_view.saving = false;
+        self.save_view();
         self.save_counters(self.dots.asked(), false);
     }
 

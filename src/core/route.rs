@@ -195,7 +195,8 @@ impl Core {
             }
             Save::Custody => self.on_custody_saved(),
             Save::Stop => self.outputs.push_back(super::Output::Stopped),
-            Save::Ring | Save::View => {}
+            Save::View { generation } => self.on_view_saved(generation),
+            Save::Ring => {}
         }
     }
 
