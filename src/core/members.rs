@@ -66,7 +66,8 @@ impl Core {
     pub(super) fn save_view(&mut self) {
         let view = self.membership.view();
         self.saved_view.again = self.saved_view.saving;
-        if self.saved_view.saving {
+        // After a clean stop nothing is written any more.
+        if self.saved_view.saving || matches!(self.phase, Phase::Stopping | Phase::Poisoned) {
             return;
         }
         let generation = view.generation();
