@@ -96,9 +96,12 @@ pub enum StartError {
         /// Why, and what to do.
         reason: String,
     },
-    /// The runtime stopped in between.
-    #[error("the runtime stopped before the peer was started")]
-    Interrupted,
+    /// The thread of the peer cannot run.
+    #[error("the thread of the peer cannot run: {reason}")]
+    Thread {
+        /// What the system said.
+        reason: String,
+    },
     /// The key pair cannot be used.
     #[error("the identity cannot be used: {reason}")]
     Identity {

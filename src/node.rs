@@ -1,4 +1,4 @@
-//! The ready-made peer, for programs without a swarm of their own: transports, identity, store, and a task that
+//! The ready-made peer, for programs without a swarm of their own: transports, identity, store, and a thread that
 //! runs them.
 //!
 //! ```no_run
@@ -14,15 +14,14 @@
 //! # }
 //! ```
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, io, thread};
 
 use henge_types::{Multiaddr, PeerId};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use tokio::sync::{broadcast, oneshot};
-use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::error::StartError;
@@ -154,7 +153,8 @@ pub enum NodeEvent {
     },
 }
 
-/// A running peer. Dropping it stops it cleanly too, but nobody learns when it is done.
+/// A running peer, on a thread of its own. Dropping it stops it cleanly too, but nobody learns when
+/// it is done.
 #[derive(Debug)]
 pub struct Node {
     peer: PeerId,
@@ -162,12 +162,14 @@ pub struct Node {
     listening: Vec<Multiaddr>,
     events: broadcast::Receiver<NodeEvent>,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<bool>,
+    stopped: oneshot::Receiver<bool>,
 }
 
 impl Node {
-    /// Opens the data directory, listens, and runs the peer on a task of the current Tokio
-    /// runtime. A current-thread runtime is the fastest for one peer.
+    /// Opens the data directory, listens, and runs the peer.
+    ///
+    /// It runs on one thread of its own, with a runtime of its own, whatever runtime calls this: a
+    /// peer on several threads spends more time on waking them than on its work.
     ///
     /// When it returns, the node listens; it may not have joined its ring yet
     /// ([`Event::Ready`]), and until then requests are answered with
@@ -176,26 +178,15 @@ impl Node {
     /// # Errors
     /// [`StartError`]. Nothing runs then, and what is on disk can be used again.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let NodeConfig { place, config, listen, durability } = config;
-        let open = move || swarm::open(place, config, durability);
-        let opened = tokio::task::spawn_blocking(open).await.map_err(swarm::panicked)??;
-        let handle = opened.behaviour.handle();
-        let peer = opened.identity.public().to_peer_id();
-        let (sender, events) = broadcast::channel(EVENTS_MAX);
-        let mut swarm = swarm::build(&opened.identity, opened.behaviour)?;
-        let (listeners, moved) = listen::listen(&mut swarm, &listen, &opened.remembered)?;
-        for event in moved {
-            let _ = sender.send(event);
-        }
-        let listening = run::until_listening(&mut swarm, listeners, &sender).await?;
-        if let Some(directory) = opened.directory {
-            let remember = listening.remember;
-            let save = move || directory.remember(&remember);
-            tokio::task::spawn_blocking(save).await.map_err(swarm::panicked)??;
-        }
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(run::run(swarm, sender, stopped));
-        Ok(Self { peer, handle, listening: listening.addresses, events, stop, task })
+        let (sender, started) = oneshot::channel();
+        let (stop, stopping) = oneshot::channel();
+        let (ended, stopped) = oneshot::channel();
+        let run = move || run::run(config, sender, stopping, ended);
+        let failed = |error: io::Error| StartError::Thread { reason: error.to_string() };
+        thread::Builder::new().name("henge-node".to_owned()).spawn(run).map_err(failed)?;
+        let panicked = |_| StartError::Thread { reason: "it panicked".to_owned() };
+        let Started { peer, handle, listening, events } = started.await.map_err(panicked)??;
+        Ok(Self { peer, handle, listening, events, stop, stopped })
     }
 
     /// Who it is.
@@ -229,11 +220,19 @@ impl Node {
     ///
     /// Says whether all was saved. If not, the next start does what is to be done after a crash.
     pub async fn stop(self) -> bool {
-        let Self { stop, task, events, .. } = self;
-        drop(events);
+        let Self { stop, stopped, .. } = self;
         let _ = stop.send(());
-        task.await.unwrap_or(false)
+        stopped.await.unwrap_or(false)
     }
+}
+
+/// What the thread of a node says once it listens.
+#[derive(Debug)]
+struct Started {
+    peer: PeerId,
+    handle: Handle,
+    listening: Vec<Multiaddr>,
+    events: broadcast::Receiver<NodeEvent>,
 }
 
 /// An address with the peer that listens there.

@@ -1,4 +1,4 @@
-//! The task of a node.
+//! The thread of a node.
 
 use std::time::Duration;
 
@@ -6,29 +6,32 @@ use henge_types::Multiaddr;
 use libp2p::Swarm;
 use libp2p::futures::StreamExt as _;
 use libp2p::swarm::SwarmEvent;
+use tokio::runtime::Builder;
 use tokio::sync::{broadcast, oneshot};
 use tokio::time;
 
 use super::listen::{self, Listener};
-use super::swarm::{Parts, PartsEvent};
-use super::{NodeEvent, STOP_MAX, with_peer};
+use super::swarm::{self, Parts, PartsEvent};
+use super::{EVENTS_MAX, NodeConfig, NodeEvent, STOP_MAX, Started, with_peer};
 use crate::error::StartError;
 use crate::event::Event;
 
 /// How long the system may take to say where a node listens.
 const LISTEN_MAX: Duration = Duration::from_secs(10);
+/// How long connections have to carry the last answers after the peer has stopped.
+const GOODBYE: Duration = Duration::from_millis(50);
 
 /// Where a node listens.
 #[derive(Debug)]
-pub(super) struct Listening {
+struct Listening {
     /// Addresses for others, with the peer.
-    pub(super) addresses: Vec<Multiaddr>,
+    addresses: Vec<Multiaddr>,
     /// Addresses to listen on the next time.
-    pub(super) remember: Vec<Multiaddr>,
+    remember: Vec<Multiaddr>,
 }
 
 /// Runs the swarm until each listener has an address.
-pub(super) async fn until_listening(
+async fn until_listening(
     swarm: &mut Swarm<Parts>,
     listeners: Vec<Listener>,
     events: &broadcast::Sender<NodeEvent>,
@@ -62,16 +65,68 @@ pub(super) async fn until_listening(
     Ok(listening)
 }
 
+/// The whole life of a node, on its own thread.
+pub(super) fn run(
+    config: NodeConfig,
+    started: oneshot::Sender<Result<Started, StartError>>,
+    stop: oneshot::Receiver<()>,
+    ended: oneshot::Sender<bool>,
+) {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = started.send(Err(StartError::Thread { reason: error.to_string() }));
+            return;
+        }
+    };
+    let saved = runtime.block_on(async move {
+        match start(config).await {
+            Ok((swarm, events, node)) => {
+                // Whoever gave up waiting has dropped the other end of `stop` too.
+                let _ = started.send(Ok(node));
+                until_stopped(swarm, &events, stop).await
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+                false
+            }
+        }
+    });
+    // With the connections that are still tasks of the runtime.
+    drop(runtime);
+    let _ = ended.send(saved);
+}
+
+async fn start(
+    config: NodeConfig,
+) -> Result<(Swarm<Parts>, broadcast::Sender<NodeEvent>, Started), StartError> {
+    let NodeConfig { place, config, listen, durability } = config;
+    let opened = swarm::open(place, config, durability)?;
+    let handle = opened.behaviour.handle();
+    let mut swarm = swarm::build(&opened.identity, opened.behaviour)?;
+    let (sender, events) = broadcast::channel(EVENTS_MAX);
+    let (listeners, moved) = listen::listen(&mut swarm, &listen, &opened.remembered)?;
+    for event in moved {
+        let _ = sender.send(event);
+    }
+    let Listening { addresses, remember } = until_listening(&mut swarm, listeners, &sender).await?;
+    if let Some(directory) = opened.directory {
+        directory.remember(&remember)?;
+    }
+    let node = Started { peer: *swarm.local_peer_id(), handle, listening: addresses, events };
+    Ok((swarm, sender, node))
+}
+
 /// Runs the swarm until it has stopped. Says whether all was saved.
-pub(super) async fn run(
+async fn until_stopped(
     mut swarm: Swarm<Parts>,
-    events: broadcast::Sender<NodeEvent>,
+    events: &broadcast::Sender<NodeEvent>,
     mut stop: oneshot::Receiver<()>,
 ) -> bool {
     let mut stopping = false;
     let late = time::sleep(Duration::MAX);
     tokio::pin!(late);
-    let saved = loop {
+    loop {
         tokio::select! {
             biased;
             // An error is a node that was dropped: as good as a request to stop.
@@ -82,18 +137,24 @@ pub(super) async fn run(
             }
             () = &mut late, if stopping => {
                 tracing::warn!("the peer did not stop in time");
-                break false;
+                return false;
             }
             event = swarm.select_next_some() => {
-                if tell(&swarm, event, &events) {
-                    break true;
+                if tell(&swarm, event, events) {
+                    break;
                 }
             }
         }
+    }
+    // The last answers are on their way to the connections.
+    let goodbye = async {
+        loop {
+            let event = swarm.select_next_some().await;
+            tell(&swarm, event, events);
+        }
     };
-    // Closing the store waits for the disk.
-    let closed = tokio::task::spawn_blocking(move || drop(swarm)).await;
-    saved && closed.is_ok()
+    let _ = time::timeout(GOODBYE, goodbye).await;
+    true
 }
 
 /// Tells the program, if it has an ear. Whether the peer has stopped.

@@ -12,7 +12,6 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{PeerId, Swarm, dns, noise, quic, tcp, yamux};
-use tokio::task::JoinError;
 
 use super::Place;
 use super::directory::Directory;
@@ -117,12 +116,4 @@ where
         + 'static,
 {
     TransportTimeout::new(transport, CONNECT_MAX).boxed()
-}
-
-/// A panic of what was run on another thread goes on here.
-pub(super) fn panicked(error: JoinError) -> StartError {
-    match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        Err(_) => StartError::Interrupted,
-    }
 }
