@@ -57,3 +57,10 @@ fn a_peer_does_not_forget_the_voters_that_it_answered_with() {
 fn after_a_clean_stop_nothing_is_written() {
     holds(&Scenario::from_seed(113));
 }
+
+/// A peer that gives a partition up and coordinated a write of it between its look whether it is empty
+/// and the end of its custody.
+#[test]
+fn nothing_is_written_to_a_partition_that_is_being_given_up() {
+    holds(&Scenario::from_seed(1492));
+}

@@ -156,9 +156,9 @@ impl Core {
                     let context = self.context(&operation.key, record.clock());
                     return self.finish(op, operation, Response::NotFound { context });
                 }
-                put.options.retry = false;
+                put.options.retry = done_before && self.is_closing(operation.partition);
                 put.supersede.get_or_insert_with(|| record.clock().clone());
-                if !done_before {
+                if !done_before || self.is_closing(operation.partition) {
                     self.operations.insert(op, operation);
                     return self.plan(op);
                 }

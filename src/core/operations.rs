@@ -205,7 +205,8 @@ impl Core {
         let Some(voters) = self.voters(operation.partition) else {
             return self.finish(op, operation, Response::Failed(Failure::NotReady));
         };
-        let me_votes = voters.get(&self.me).is_some_and(|v| v.custody != Custody::None);
+        let mine = voters.get(&self.me).is_some_and(|v| v.custody != Custody::None);
+        let me_votes = mine && !self.is_closing(operation.partition);
         match &operation.task {
             Task::Get { .. } | Task::Undamage => self.plan_read(op, operation, voters),
             Task::Put(_) if !me_votes => self.forward(op, operation, &voters),

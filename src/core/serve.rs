@@ -215,6 +215,9 @@ impl Core {
             self.stats.read_repairs += 1;
             let (key, record) = (key.clone(), record.clone());
             if peer == self.me {
+                if self.is_closing(partition) {
+                    continue;
+                }
                 let own = self.actor(partition);
                 let next = AfterStore::Repair { partition, key: key.clone() };
                 self.write(WriteOp::Merge { key, record, own }, next);
