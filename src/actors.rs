@@ -128,3 +128,66 @@ impl DotCounter {
 pub fn load<T: Stored>(saved: Option<&Bytes>) -> Result<Option<T>, DecodeError> {
     saved.map(|bytes| T::from_stored(bytes)).transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    #[test]
+    fn what_is_saved_has_golden_bytes() {
+        let records = Some(Reservation { incarnation: Incarnation(7), upto: 1024 });
+        let counters = Counters { dots: 65_537, records, clean: true };
+        let stored = counters.to_stored().unwrap();
+        assert_eq!(
+            hex(&stored),
+            "01a364646f74731a00010001677265636f726473a26b696e6361726e6174696f6e07647570746f19040065636c65616ef5"
+        );
+        assert_eq!(Counters::from_stored(&stored).unwrap(), counters);
+
+        let count = PartitionCount::new(4).unwrap();
+        let mut stretches = Stretches::new(count);
+        stretches.begin([Partition(1), Partition(3)]);
+        stretches.custody.set(Partition(1), henge_types::Custody::Part);
+        let stored = stretches.to_stored().unwrap();
+        assert_eq!(
+            hex(&stored),
+            "01a367637573746f647946010000000404697374726574636865738400010001646e65787402"
+        );
+        assert_eq!(Stretches::from_stored(&stored).unwrap(), stretches);
+    }
+
+    #[test]
+    fn no_dot_is_given_before_its_block_is_reserved_nor_twice_over_restarts() {
+        let actor = ActorId([1; 16]);
+        let mut dots = DotCounter::new(0);
+        assert_eq!(dots.take(actor), None);
+        let upto = dots.reservation().unwrap();
+        assert_eq!(dots.take(actor), None, "asked for is not reserved");
+        dots.on_reserved(upto);
+        let first = dots.take(actor).unwrap();
+        assert_eq!(first.counter, 1);
+        assert_eq!(dots.reservation(), None, "half a block is left");
+
+        let mut restarted = DotCounter::new(upto);
+        let upto = restarted.reservation().unwrap();
+        restarted.on_reserved(upto);
+        assert!(restarted.take(actor).unwrap().counter > first.counter);
+    }
+
+    #[test]
+    fn a_new_stretch_is_a_new_actor_for_its_partitions_only() {
+        let me = PeerId::from_bytes(&[0, 1, 7]).unwrap();
+        let mut stretches = Stretches::new(PartitionCount::new(4).unwrap());
+        let actor = |s: &Stretches, p| s.actor(&me, Incarnation(1), Partition(p));
+        let before = [actor(&stretches, 0), actor(&stretches, 1)];
+        stretches.begin([Partition(1)]);
+        assert_eq!(actor(&stretches, 0), before[0]);
+        assert_ne!(actor(&stretches, 1), before[1]);
+    }
+}

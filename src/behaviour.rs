@@ -8,13 +8,13 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | [`drive`] | everything that can happen, polled in turns |
-//! | [`carry`] | everything that the core can decide |
-//! | [`inner`] | the behaviours inside, and the names of their protocols |
-//! | [`dials`], [`addresses`] | dials with the reasons of their failures; where this peer can be reached |
-//! | [`disk`] | the way to the store's worker |
-//! | [`slots`] | requests that wait for their answers |
-//! | [`clock`], [`keys`] | where time enters; signatures |
+//! | `drive` | everything that can happen, polled in turns |
+//! | `carry` | everything that the core can decide |
+//! | `inner` | the behaviours inside, and the names of their protocols |
+//! | `dials`, `addresses` | dials with the reasons of their failures; where this peer can be reached |
+//! | `disk` | the way to the store's worker |
+//! | `slots` | requests that wait for their answers |
+//! | `clock`, `keys` | where time enters; signatures |
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

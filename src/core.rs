@@ -86,11 +86,14 @@ pub struct Core {
     member: Option<Standing>,
     dots: DotCounter,
     records: Option<henge_membership::Reservation>,
+    saved_view: SavedView,
     links: Links,
     /// Where this peer can be dialled, as far as it was told.
     addresses: Vec<Multiaddr>,
     /// Addresses to join through, until that is done, each with the peer that answered there.
     join: Vec<(Multiaddr, Option<PeerId>)>,
+    /// Those of them that refused for good.
+    refused: BTreeSet<PeerId>,
     operations: BTreeMap<OpId, Operation>,
     undamaging: BTreeSet<Key>,
     requests: BTreeMap<RequestId, (PeerId, AfterRequest)>,
@@ -119,6 +122,16 @@ enum Phase {
     Stopping,
     /// A flush failed: what is on disk is unknown, so nothing is acknowledged any more.
     Poisoned,
+}
+
+/// Which view is on disk.
+#[derive(Debug, Default)]
+struct SavedView {
+    /// The generation that is durable.
+    generation: u64,
+    saving: bool,
+    /// Whether the view changed since it is being saved.
+    again: bool,
 }
 
 /// One ascending number for everything that needs a name.

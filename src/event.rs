@@ -48,6 +48,9 @@ pub enum Event {
         /// Why.
         refusal: Refusal,
     },
+    /// Every peer that this one was told to join refused it for good: it can never join as it was
+    /// started, and should be stopped and started differently.
+    CannotJoin,
     /// A peer broke the protocol. Counted, and otherwise ignored.
     PeerFault {
         /// Who.

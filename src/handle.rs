@@ -39,7 +39,8 @@ pub struct Call {
 /// An acknowledged write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// The context of what the key holds now, as the coordinator knows it.
+    /// The context of what the key holds now, as the coordinator knows it: also of siblings that
+    /// this writer did not see, if there are any. Get before you put over those.
     pub context: Context,
     /// How many replicas had it durably when the answer was sent.
     pub acks: u32,

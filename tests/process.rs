@@ -11,6 +11,8 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
+use std::process::Stdio;
 
 use serde_json::json;
 use support::command::{finish, henge, run};
@@ -174,6 +176,43 @@ fn a_client_with_several_peers_goes_on_at_another() {
 }
 
 #[test]
+fn a_client_leaves_a_peer_that_is_frozen() {
+    let [first, second, third] = chain();
+    third.run(&["put", "k", "v"]).exits(0);
+    first.signal("STOP");
+    let args = ["get", "k", "--timeout", "20", "--peer", &first.address(), "--peer", &second.address()];
+    assert_eq!(run(args).exits(0).stdout, b"v");
+    run(["get", "k", "--peer", &first.address()]).exits(3).complains("cannot connect");
+    first.signal("CONT");
+    assert_eq!(first.run(&["get", "k", "--timeout", "20"]).exits(0).stdout, b"v");
+}
+
+#[test]
+fn an_import_goes_on_at_another_peer_when_its_own_is_killed() {
+    let [mut first, second, third] = chain();
+    let addresses = ["--peer", &first.address(), "--peer", &second.address()];
+    let mut command = henge(["import", "-", "--format", "tsv", "--json"]);
+    let mut import = command.args(addresses).stdin(Stdio::piped()).spawn().unwrap();
+    let mut lines = import.stdin.take().unwrap();
+    let mut feed = |range: std::ops::Range<u32>| {
+        let text: String = range.map(|n| format!("key/{n}\tvalue {n}\n")).collect();
+        lines.write_all(text.as_bytes()).unwrap();
+    };
+    feed(0..2000);
+    wait_for("the import is under way", || (third.run(&["get", "key/100"]).code == Some(0)).then_some(()));
+    first.kill();
+    feed(2000..4000);
+    drop(lines);
+    let output = import.wait_with_output().unwrap();
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{report}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(report.contains("\"imported\":4000"), "{report}");
+    for n in [0, 1999, 2000, 3999] {
+        assert_eq!(third.run(&["get", &format!("key/{n}")]).exits(0).text(), format!("value {n}"));
+    }
+}
+
+#[test]
 fn a_second_peer_on_the_same_directory_or_port_is_refused() {
     let first = Peer::start("first", None);
     let directory = first.data_dir();
@@ -194,6 +233,15 @@ fn a_peer_of_another_cluster_is_not_joined_and_not_spoken_to() {
     run(["get", "k", "--cluster", "other", "--peer", &address]).exits(3).complains("cluster \"other\"");
     let stranger = Peer::spawn("stranger", Some(&first), &["--cluster", "other"]);
     wait_for("the stranger is told", || stranger.output().contains("cannot join").then_some(()));
+    assert_eq!(first.status()["members"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_peer_that_no_ring_will_ever_have_ends_and_says_why() {
+    let first = Peer::start("first", None);
+    let mut stranger = Peer::spawn("stranger", Some(&first), &["--replicas", "5"]);
+    assert_eq!(stranger.ends(), Some(6));
+    assert!(stranger.output().contains("N=3 R=2 W=2"), "{}", stranger.output());
     assert_eq!(first.status()["members"].as_array().unwrap().len(), 1);
 }
 

@@ -295,7 +295,9 @@ fn changes(result: &StoreResult) -> bool {
 }
 
 /// Splits an operation into what may overtake and what may not.
-#[must_use]
+///
+/// # Errors
+/// The read that it is.
 pub fn as_write(op: StoreOp) -> Result<WriteOp, ReadOp> {
     match op {
         StoreOp::Write(op) => Ok(op),

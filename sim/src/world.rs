@@ -102,6 +102,8 @@ pub(crate) struct Peer {
     /// Open connections, as this end sees them.
     links: BTreeMap<Pid, Vec<ConnectionId>>,
     ready: bool,
+    /// Whether it has been ready with the disk that it has.
+    member: bool,
     stopping: bool,
     addresses: Vec<Multiaddr>,
 }

@@ -44,3 +44,16 @@ fn a_ring_survives_that_the_power_fails_while_it_is_born() {
         holds(&scenario);
     }
 }
+
+/// A peer that saved its view of the ring a second late forgot, when its machine crashed, the
+/// voters that came in between; alone with its old view it then answered strict reads.
+#[test]
+fn a_peer_does_not_forget_the_voters_that_it_answered_with() {
+    holds(&Scenario::from_seed(544));
+}
+
+/// A peer that saved its view after it had saved that it stopped cleanly: the two met the next start.
+#[test]
+fn after_a_clean_stop_nothing_is_written() {
+    holds(&Scenario::from_seed(113));
+}

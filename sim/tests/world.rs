@@ -36,7 +36,7 @@ fn call(world: &mut World, pid: usize, request: Request) -> Response {
 fn three_peers_make_a_ring_and_keep_a_value() {
     let mut world = world();
     let params = ClusterParams::default().with_partitions(64).unwrap().with_tokens_per_weight(32).unwrap();
-    let config = Config::new().with_params(Some(params).unwrap());
+    let config = Config::new().with_params(params);
     let first = world.add_peer(config.clone(), &[]);
     world.start(first);
     let others = [world.add_peer(config.clone(), &[first]), world.add_peer(config, &[first])];
@@ -64,7 +64,10 @@ fn three_peers_make_a_ring_and_keep_a_value() {
     );
     let get = Request::Get(Get { key, quorum: None, strict: true, timeout_ms: 1000 });
     let found = call(&mut world, 2, get);
-    assert!(matches!(&found, Response::Found { siblings, .. } if siblings.len() == 1), "{found:?}");
-    println!("{:#?}", world.trace().lines().collect::<Vec<_>>());
+    assert!(
+        matches!(&found, Response::Found { siblings, .. } if siblings.len() == 1),
+        "{found:?} {:#?}",
+        world.trace().lines().collect::<Vec<_>>()
+    );
     assert_eq!(world.failure(), None);
 }

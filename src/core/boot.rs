@@ -97,44 +97,9 @@ impl Core {
         seed: [u8; 32],
         now: Now,
     ) -> Result<Self, ConfigError> {
-        let ring = load::<Ring>(saved.get(&MetaKey::Ring))?;
         let counters = load::<Counters>(saved.get(&MetaKey::Counters))?.unwrap_or_default();
-        let stretches = load::<Stretches>(saved.get(&MetaKey::Custody))?;
-        if let Some(ring) = &ring {
-            check(&config, ring)?;
-        }
         let Identity { peer: me, signer } = identity;
-        let mut member = None;
-        let mut unclean = false;
-        let (params, start) = match (ring, counters.records) {
-            (Some(ring), Some(reserved)) => {
-                let mut stretches = stretches.unwrap_or_else(|| Stretches::new(ring.params.partitions()));
-                unclean = !counters.clean;
-                if unclean {
-                    stretches.begin(ring.params.partitions().all());
-                }
-                let none = SavedView { ring: ring.ring, members: Vec::new() };
-                let view = load(saved.get(&MetaKey::View))?.unwrap_or(none);
-                let (id, secret, params) = (ring.ring, ring.secret, ring.params);
-                let custody = stretches.custody.clone();
-                member = Some(Standing::new(ring, stretches));
-                (params, Start::Restart { ring: id, secret, reserved, custody, view })
-            }
-            (Some(_), None) if config.join().is_empty() && !first_of_ring(stretches.as_ref()) => {
-                return Err(ConfigError::JoinUnfinished);
-            }
-            (ring, _) if config.join().is_empty() => {
-                let params = config.params().unwrap_or_default();
-                let (ring, secret) = ring.map_or_else(|| draw(&seed), |r| (r.ring, r.secret));
-                let mut stretches = Stretches::new(params.partitions());
-                stretches.custody = CustodyMap::uniform(params.partitions(), Custody::Full);
-                stretches.begin(params.partitions().all());
-                let cluster = config.cluster().clone();
-                member = Some(Standing::new(Ring { cluster, ring, secret, params }, stretches));
-                (params, Start::Birth { ring, secret })
-            }
-            (_, _) => (config.params().unwrap_or_default(), Start::Join),
-        };
+        let Beginning { params, start, member, unclean } = begin(&config, saved, counters, &seed)?;
         let born = matches!(start, Start::Birth { .. });
         let membership = membership(&config, me, params, start, &signer, &seed, now);
         let join = config.join().iter().map(|address| (address.clone(), None)).collect();
@@ -148,9 +113,11 @@ impl Core {
             member,
             dots: DotCounter::new(counters.dots),
             records: counters.records,
+            saved_view: super::SavedView::default(),
             links: Links::default(),
             addresses: Vec::new(),
             join,
+            refused: BTreeSet::new(),
             operations: std::collections::BTreeMap::new(),
             undamaging: BTreeSet::new(),
             requests: std::collections::BTreeMap::new(),
@@ -183,6 +150,7 @@ impl Core {
         if let Some(upto) = self.dots.reservation() {
             self.save_counters(upto, false);
         }
+        self.save_view();
         self.dial();
     }
 
@@ -227,6 +195,8 @@ impl Core {
             self.save_ring();
             self.save_custody();
         }
+        self.saved_view.saving = false;
+        self.save_view();
         self.save_counters(self.dots.asked(), false);
     }
 
@@ -239,6 +209,60 @@ impl Core {
             self.write(op, AfterStore::Saved(save));
         }
     }
+}
+
+/// How a peer begins, from what it saved.
+struct Beginning {
+    params: ClusterParams,
+    start: Start,
+    member: Option<Standing>,
+    /// Whether the last stop was not clean.
+    unclean: bool,
+}
+
+fn begin(
+    config: &Config,
+    saved: &Saved,
+    counters: Counters,
+    seed: &[u8; 32],
+) -> Result<Beginning, ConfigError> {
+    let ring = load::<Ring>(saved.get(&MetaKey::Ring))?;
+    let stretches = load::<Stretches>(saved.get(&MetaKey::Custody))?;
+    if let Some(ring) = &ring {
+        check(config, ring)?;
+    }
+    let mut member = None;
+    let mut unclean = false;
+    let (params, start) = match (ring, counters.records) {
+        (Some(ring), Some(reserved)) => {
+            let mut stretches = stretches.unwrap_or_else(|| Stretches::new(ring.params.partitions()));
+            unclean = !counters.clean;
+            if unclean {
+                stretches.begin(ring.params.partitions().all());
+            }
+            let none = SavedView { ring: ring.ring, members: Vec::new() };
+            let view = load(saved.get(&MetaKey::View))?.unwrap_or(none);
+            let (id, secret, params) = (ring.ring, ring.secret, ring.params);
+            let custody = stretches.custody.clone();
+            member = Some(Standing::new(ring, stretches));
+            (params, Start::Restart { ring: id, secret, reserved, custody, view })
+        }
+        (Some(_), None) if config.join().is_empty() && !first_of_ring(stretches.as_ref()) => {
+            return Err(ConfigError::JoinUnfinished);
+        }
+        (ring, _) if config.join().is_empty() => {
+            let params = config.params().unwrap_or_default();
+            let (ring, secret) = ring.map_or_else(|| draw(seed), |r| (r.ring, r.secret));
+            let mut stretches = Stretches::new(params.partitions());
+            stretches.custody = CustodyMap::uniform(params.partitions(), Custody::Full);
+            stretches.begin(params.partitions().all());
+            let cluster = config.cluster().clone();
+            member = Some(Standing::new(Ring { cluster, ring, secret, params }, stretches));
+            (params, Start::Birth { ring, secret })
+        }
+        (_, _) => (config.params().unwrap_or_default(), Start::Join),
+    };
+    Ok(Beginning { params, start, member, unclean })
 }
 
 fn membership(

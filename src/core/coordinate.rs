@@ -253,8 +253,10 @@ impl Core {
         let Some(record) = put.record.clone() else { return };
         let acks = voters.write_need(&params, put.options.quorum.map(usize::from));
         let mut replication = Replication::start(voters, acks);
-        if put.synced {
+        if put.synced && self.view_is_saved() {
             replication.on_ack(&self.me);
+        } else if put.synced {
+            replication.on_lost(&self.me, true);
         }
         let others: Vec<PeerId> =
             voters.as_slice().iter().map(|v| v.peer).filter(|p| *p != self.me).collect();
@@ -279,7 +281,7 @@ impl Core {
         let Task::Put(put) = &mut operation.task else { return };
         put.synced = true;
         let partition = operation.partition;
-        let now = self.voters(partition).map(|v| v.digest());
+        let now = self.voters(partition).map(|v| v.digest()).filter(|_| self.view_is_saved());
         let me = self.me;
         if let Some(Operation { stage: Stage::Replicating(replication), .. }) = self.operations.get_mut(&op) {
             if now == Some(replication.voters()) {

@@ -1,6 +1,7 @@
 //! Who is in the ring: what the membership asks for, and the connections to its members.
 
 use henge_membership::{Action, Declaration, Refusal, Update};
+use henge_types::codec::Stored;
 use henge_types::{CustodyMap, Multiaddr, Partition, PeerId, SignedMember};
 use std::time::Duration;
 
@@ -31,10 +32,8 @@ impl Core {
                 self.request(peer, Request::Membership(request), AfterRequest::Membership { token });
             }
             Action::Publish { payload } => self.outputs.push_back(Output::Publish { data: payload }),
-            Action::Persist { view } => {
-                let op = WriteOp::Save { key: MetaKey::View, value: view };
-                self.write(op, AfterStore::Saved(Save::View));
-            }
+            // Its bytes are those of the present view, which is read again when it is saved.
+            Action::Persist { .. } => self.save_view(),
             Action::Reserve { reservation } => {
                 self.records = Some(reservation);
                 self.save_counters(self.dots.asked(), false);
@@ -46,6 +45,7 @@ impl Core {
             }
             Action::Changed { generation, .. } => {
                 tracing::trace!(generation, "the view changed");
+                self.save_view();
                 self.wake_at(LOOK_AFTER, Timer::Rebalance);
                 self.replan_waiting();
             }
@@ -62,12 +62,53 @@ impl Core {
         }
     }
 
+    /// Saves the view, one save at a time.
+    pub(super) fn save_view(&mut self) {
+        let view = self.membership.view();
+        self.saved_view.again = self.saved_view.saving;
+        // After a clean stop nothing is written any more.
+        if self.saved_view.saving || matches!(self.phase, Phase::Stopping | Phase::Poisoned) {
+            return;
+        }
+        let generation = view.generation();
+        if let Some(Ok(value)) = view.to_saved().map(|view| view.to_stored()) {
+            self.saved_view.saving = true;
+            let op = WriteOp::Save { key: MetaKey::View, value: value.into() };
+            self.write(op, AfterStore::Saved(Save::View { generation }));
+        }
+    }
+
+    pub(super) fn on_view_saved(&mut self, generation: u64) {
+        self.saved_view.generation = generation;
+        self.saved_view.saving = false;
+        if self.saved_view.again {
+            self.save_view();
+        }
+        self.replan_waiting();
+    }
+
+    /// Whether a crash would leave this peer with the voters that it goes by now. One that answered
+    /// under voters that it may forget could come back, take itself for a quorum, and miss what
+    /// the others acknowledged.
+    pub(super) fn view_is_saved(&self) -> bool {
+        self.saved_view.generation == self.membership.view().generation()
+    }
+
     fn on_refused(&mut self, peer: PeerId, refusal: Refusal) {
         if let (Refusal::OtherParams { params }, None, None) = (&refusal, &self.member, self.config.params())
         {
             return self.adopt(*params);
         }
+        let for_good = self.member.is_none() && refusal.is_final();
         self.event(Event::Refused { peer, refusal });
+        if for_good && self.refused.insert(peer) {
+            let refused = |(_, found): &(Multiaddr, Option<PeerId>)| {
+                found.is_some_and(|peer| self.refused.contains(&peer))
+            };
+            if self.join.iter().all(refused) {
+                self.event(Event::CannotJoin);
+            }
+        }
     }
 
     pub(super) fn fault(&mut self, peer: PeerId, reason: String) {

@@ -61,8 +61,8 @@ pub(super) enum Save {
     Ring,
     /// Custody and actors.
     Custody,
-    /// The members known.
-    View,
+    /// The members known, as they were at this generation of the view.
+    View { generation: u64 },
     /// The last save: everything before it is synced with it.
     Stop,
 }

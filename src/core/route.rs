@@ -41,6 +41,12 @@ impl Core {
 
     fn on_request(&mut self, peer: PeerId, channel: ChannelId, request: Request) {
         match request {
+            Request::Membership(henge_membership::Request::Join { .. }) if !self.serves() => {
+                // Its view does not hold itself yet: whoever got that would think itself alone
+                // in the ring, and full.
+                let refusal = henge_membership::Response::Refused(henge_membership::Refusal::NotMember);
+                self.respond(channel, Response::Membership(refusal));
+            }
             Request::Membership(request) => {
                 let response = self.membership.on_request(peer, request, self.now);
                 self.respond(channel, Response::Membership(response));
@@ -189,7 +195,8 @@ impl Core {
             }
             Save::Custody => self.on_custody_saved(),
             Save::Stop => self.outputs.push_back(super::Output::Stopped),
-            Save::Ring | Save::View => {}
+            Save::View { generation } => self.on_view_saved(generation),
+            Save::Ring => {}
         }
     }
 

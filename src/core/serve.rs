@@ -67,7 +67,9 @@ impl Core {
     // is answered, not when it comes: what was acknowledged under voters without a newcomer must be
     // in the store before the newcomer may look there.
     pub(super) fn sees(&mut self, partition: Partition, voters: VotersDigest) -> bool {
-        self.has_custody(partition) && self.voters(partition).is_some_and(|v| v.digest() == voters)
+        self.view_is_saved()
+            && self.has_custody(partition)
+            && self.voters(partition).is_some_and(|v| v.digest() == voters)
     }
 
     fn answer_stale(&mut self, channel: ChannelId, partition: Partition) {

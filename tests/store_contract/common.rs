@@ -115,7 +115,7 @@ pub(crate) struct OnDisk {
 
 impl OnDisk {
     pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch();
         let store = Some(open(directory.path()));
         Self { directory, store }
     }
@@ -158,6 +158,12 @@ impl Bed for OnDisk {
             records.insert(place(key), bytes).unwrap();
         });
     }
+}
+
+/// A directory that goes when it is dropped, in memory where that can be had: no test here can tell
+/// the difference, and a busy disk takes half a second to make a store.
+pub(crate) fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 pub(crate) fn open(directory: &Path) -> Arc<Fjall> {

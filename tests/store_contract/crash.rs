@@ -9,9 +9,8 @@ use futures::executor::block_on;
 use futures::future::poll_fn;
 use henge::store::worker::{Done, Durability, Worker};
 use henge::store::{StoreOp, StoreResult, Ticket};
-use tempfile::tempdir;
 
-use crate::common::{blind, key, noise, open, record_of, update, values};
+use crate::common::{blind, key, noise, open, record_of, scratch, update, values};
 
 const ROUNDS: u64 = 4;
 const DIRECTORY: &str = "HENGE_STORE_DIRECTORY";
@@ -80,7 +79,7 @@ fn child_that_writes() {
 
 #[test]
 fn what_was_acknowledged_survives_sigkill() {
-    let directory = tempdir().unwrap();
+    let directory = scratch();
     let path = directory.path().to_str().unwrap().to_owned();
     let mut acknowledged: Vec<u64> = Vec::new();
     for round in 0..ROUNDS {

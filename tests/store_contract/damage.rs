@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use henge::store::fjall::Fjall;
 use henge::store::{Store, StoreError, StoreResult, WriteOp};
 use henge_types::Record;
-use tempfile::tempdir;
 
 use crate::common::{
-    Bed, OnDisk, blind, files_below, get, key, merge, merged, noise, one, open, record, record_of, update,
+    Bed, OnDisk, blind, files_below, get, key, merge, merged, noise, one, open, record, record_of, scratch,
+    update,
 };
 use crate::crash::run_child;
 
@@ -170,7 +170,7 @@ fn child_that_flips() {
     let Ok(seed) = std::env::var(SEED) else { return };
     let seed: u64 = seed.parse().unwrap();
     let flips: u64 = std::env::var(FLIPS).unwrap().parse().unwrap();
-    let directory = tempdir().unwrap();
+    let directory = scratch();
     let whole = directory.path().join("whole");
     let store = open(&whole);
     fill(&*store, 0..60);

@@ -1,5 +1,12 @@
 //! What several tests need: peers to talk to, real and scripted, and a way to wait.
 #![allow(dead_code, reason = "each test program uses what it needs")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that panics has failed, which is what it is for"
+)]
 
 pub(crate) mod command;
 pub(crate) mod memory;

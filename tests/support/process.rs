@@ -130,6 +130,11 @@ impl Peer {
     /// Sends a signal that ends it, and says how it ended.
     pub(crate) fn end_with(&mut self, signal: &str) -> Option<i32> {
         self.signal(signal);
+        self.ends()
+    }
+
+    /// Waits until it ends, and says how.
+    pub(crate) fn ends(&mut self) -> Option<i32> {
         wait_for(&format!("{} ends", self.name), || self.child.try_wait().unwrap()).code()
     }
 

@@ -101,7 +101,8 @@ pub enum Supersede {
 pub enum Response {
     /// The write is acknowledged.
     Written {
-        /// The context of what the key holds now, as the coordinator knows it.
+        /// The context of what the key holds now, as the coordinator knows it: also of siblings
+        /// that the writer did not see, if there are any.
         context: Context,
         /// How many replicas had it durably when this was sent.
         acks: u32,

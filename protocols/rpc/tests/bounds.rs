@@ -53,27 +53,27 @@ async fn received_unanswered_then_all(first: Config, second: Config, at_least: u
 
 #[tokio::test]
 async fn no_more_than_the_window_is_in_flight() {
-    let first = Config::default().with_max_in_flight_per_peer(4);
-    assert_eq!(received_unanswered_then_all(first, Config::default(), 4).await, (4, 20));
+    let first = patient().with_max_in_flight_per_peer(4);
+    assert_eq!(received_unanswered_then_all(first, patient(), 4).await, (4, 20));
 }
 
 #[tokio::test]
 async fn a_server_reads_no_more_than_it_may_have_unanswered() {
-    let second = Config::default().with_max_inbound_in_flight(3);
-    assert_eq!(received_unanswered_then_all(Config::default(), second, 3).await, (3, 20));
+    let second = patient().with_max_inbound_in_flight(3);
+    assert_eq!(received_unanswered_then_all(patient(), second, 3).await, (3, 20));
 }
 
 #[tokio::test]
 async fn a_server_reads_no_more_bytes_than_it_may_have_unanswered() {
     // A request has 32 bytes: the fourth one crosses the line.
-    let second = Config::default().with_max_inbound_bytes_per_peer(110);
-    assert_eq!(received_unanswered_then_all(Config::default(), second, 4).await, (4, 20));
+    let second = patient().with_max_inbound_bytes_per_peer(110);
+    assert_eq!(received_unanswered_then_all(patient(), second, 4).await, (4, 20));
 }
 
 #[tokio::test]
 async fn dropped_requests_make_room_too() {
-    let second = Config::default().with_max_inbound_in_flight(2);
-    let (mut first, mut second) = connected(Config::default(), second).await;
+    let second = patient().with_max_inbound_in_flight(2);
+    let (mut first, mut second) = connected(patient(), second).await;
     let peer = id_of(&second);
     for number in 0..50 {
         first.behaviour_mut().send_request(&peer, ask(number));
@@ -96,8 +96,7 @@ async fn dropped_requests_make_room_too() {
 
 #[tokio::test]
 async fn a_timed_out_request_leaves_its_place_to_the_next() {
-    let (mut first, mut second) =
-        connected(Config::default().with_max_in_flight_per_peer(1), Config::default()).await;
+    let (mut first, mut second) = connected(patient().with_max_in_flight_per_peer(1), patient()).await;
     let peer = id_of(&second);
     let stuck = first.behaviour_mut().send_request_within(&peer, ask(0), Duration::from_millis(50));
     let next = first.behaviour_mut().send_request(&peer, ask(1));
@@ -125,7 +124,7 @@ async fn a_peer_that_never_reads_fills_the_queue_and_no_more() {
     const LIMIT: usize = 1 << 20;
     let (peer, address, mut streams) = raw::accepting().await;
     let mut first =
-        swarm(Config::default().with_max_queued_bytes_per_peer(LIMIT).with_max_in_flight_per_peer(1 << 20));
+        swarm(patient().with_max_queued_bytes_per_peer(LIMIT).with_max_in_flight_per_peer(1 << 20));
     first.add_peer_address(peer, address);
     first.behaviour_mut().send_request(&peer, ask(0));
     let _unread = alongside(&mut first, async { streams.next().await.unwrap() }).await;
@@ -155,7 +154,7 @@ async fn a_peer_that_never_reads_fills_the_queue_and_no_more() {
 #[tokio::test]
 async fn requests_to_a_peer_that_never_reads_time_out() {
     let (peer, address, mut streams) = raw::accepting().await;
-    let mut first = swarm(Config::default().with_request_timeout(10 * DEADLINE));
+    let mut first = swarm(patient());
     first.add_peer_address(peer, address);
     first.behaviour_mut().send_request(&peer, ask(0));
     let _unread = alongside(&mut first, async { streams.next().await.unwrap() }).await;
@@ -177,8 +176,8 @@ async fn requests_to_a_peer_that_never_reads_time_out() {
 
 #[tokio::test]
 async fn the_queue_is_bounded_while_a_peer_is_dialed() {
-    let mut first = swarm(Config::default().with_max_queued_bytes_per_peer(4 * QUEUED_REQUEST_BYTES));
-    let mut second = swarm(Config::default());
+    let mut first = swarm(patient().with_max_queued_bytes_per_peer(4 * QUEUED_REQUEST_BYTES));
+    let mut second = swarm(patient());
     let (address, _) = second.listen().await;
     let peer = id_of(&second);
     first.add_peer_address(peer, address);
@@ -197,8 +196,7 @@ async fn the_queue_is_bounded_while_a_peer_is_dialed() {
 
 #[tokio::test]
 async fn a_request_over_the_limit_is_not_sent() {
-    let (mut first, mut second) =
-        connected(Config::default().with_max_frame_bytes(1000), Config::default()).await;
+    let (mut first, mut second) = connected(patient().with_max_frame_bytes(1000), patient()).await;
     let peer = id_of(&second);
     let id = first.behaviour_mut().send_request(&peer, big_ask(0, 2000));
     let found = outcomes(&mut first, &mut second, 1).await;
@@ -210,8 +208,7 @@ async fn a_request_over_the_limit_is_not_sent() {
 
 #[tokio::test]
 async fn a_response_over_the_limit_is_reported_on_both_sides() {
-    let (mut first, mut second) =
-        connected(Config::default(), Config::default().with_max_frame_bytes(1000)).await;
+    let (mut first, mut second) = connected(patient(), patient().with_max_frame_bytes(1000)).await;
     let peer = id_of(&second);
     let ids = [
         first.behaviour_mut().send_request(&peer, ask(0)),
@@ -247,7 +244,7 @@ async fn a_response_over_the_limit_is_reported_on_both_sides() {
 async fn a_requester_that_never_reads_is_not_served_without_end() {
     const LIMIT: usize = 1 << 20;
     const ANSWER_BYTES: usize = 100_000;
-    let mut server = swarm(Config::default().with_max_queued_bytes_per_peer(LIMIT));
+    let mut server = swarm(patient().with_max_queued_bytes_per_peer(LIMIT));
     let (address, _) = server.listen().with_memory_addr_external().await;
     let (_, stream) = raw::opening(id_of(&server), address);
     let mut stream = alongside(&mut server, stream).await;

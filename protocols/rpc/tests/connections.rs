@@ -31,7 +31,7 @@ struct Scene {
 
 async fn scene(config: Config, connections: usize) -> Scene {
     let mut first = swarm(config.with_max_in_flight_per_peer(1));
-    let mut second = swarm(Config::default());
+    let mut second = swarm(patient());
     let (address, _) = second.listen().await;
     let peer = id_of(&second);
     first.add_peer_address(peer, address.clone());
@@ -65,7 +65,7 @@ async fn scene(config: Config, connections: usize) -> Scene {
 
 #[tokio::test]
 async fn what_was_sent_fails_with_its_connection_and_what_was_not_goes_out_on_the_next() {
-    let Scene { mut first, mut second, peer, ids, channel, connection } = scene(Config::default(), 1).await;
+    let Scene { mut first, mut second, peer, ids, channel, connection } = scene(patient(), 1).await;
     assert!(second.close_connection(connection));
     let (mut found, mut left) = (Vec::new(), None);
     until(&mut first, &mut second, |_, second, side| {
@@ -94,7 +94,7 @@ async fn what_was_sent_fails_with_its_connection_and_what_was_not_goes_out_on_th
 #[tokio::test]
 async fn what_was_not_sent_moves_to_another_connection() {
     // Without leave to dial: only the second connection can take them.
-    let config = Config::default().with_dial_on_request(false);
+    let config = patient().with_dial_on_request(false);
     let Scene { mut first, mut second, ids, connection, channel: _channel, .. } = scene(config, 2).await;
     assert!(second.close_connection(connection));
     let mut found = Vec::new();
@@ -121,7 +121,7 @@ async fn what_was_not_sent_moves_to_another_connection() {
 
 #[tokio::test]
 async fn the_death_of_an_unused_connection_changes_nothing() {
-    let Scene { mut first, mut second, ids, connection, channel, .. } = scene(Config::default(), 2).await;
+    let Scene { mut first, mut second, ids, connection, channel, .. } = scene(patient(), 2).await;
     // The other one: closing it must not disturb the request that is held.
     let mut others = Vec::new();
     for id in 0..10_000 {
@@ -149,7 +149,7 @@ async fn the_death_of_an_unused_connection_changes_nothing() {
 
 #[tokio::test]
 async fn without_leave_to_dial_what_waits_fails_with_the_last_connection() {
-    let config = Config::default().with_dial_on_request(false);
+    let config = patient().with_dial_on_request(false);
     let Scene { mut first, mut second, ids, connection, .. } = scene(config, 1).await;
     assert!(second.close_connection(connection));
     let found = outcomes(&mut first, &mut second, 3).await;
@@ -158,7 +158,7 @@ async fn without_leave_to_dial_what_waits_fails_with_the_last_connection() {
 
 #[tokio::test]
 async fn a_peer_that_is_gone_for_good_fails_what_waits_as_a_dial_failure() {
-    let Scene { mut first, second, ids, channel, .. } = scene(Config::default(), 1).await;
+    let Scene { mut first, second, ids, channel, .. } = scene(patient(), 1).await;
     drop((second, channel));
     let mut found = Vec::new();
     until_alone(&mut first, |_, event| {
@@ -173,7 +173,7 @@ async fn a_peer_that_is_gone_for_good_fails_what_waits_as_a_dial_failure() {
 
 #[tokio::test]
 async fn requests_on_a_hundred_connections_in_turn_are_all_answered() {
-    let (mut first, mut second) = (swarm(Config::default()), swarm(Config::default()));
+    let (mut first, mut second) = (swarm(patient()), swarm(patient()));
     let (address, _) = second.listen().await;
     let peer = id_of(&second);
     first.add_peer_address(peer, address);
@@ -199,9 +199,9 @@ struct Guarded {
 
 #[tokio::test]
 async fn a_peer_that_closes_every_connection_is_not_dialed_without_end() {
-    let mut first = swarm(Config::default());
+    let mut first = swarm(patient());
     let mut second = Swarm::new_ephemeral_tokio(|_| Guarded {
-        rpc: Rpc::new(PROTOCOL, Config::default()),
+        rpc: Rpc::new(PROTOCOL, patient()),
         blocked: allow_block_list::Behaviour::default(),
     });
     let (address, _) = second.listen().await;
@@ -234,7 +234,7 @@ fn impatient(keep_alive: KeepAlive) -> Swarm<Rpc> {
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
         .unwrap()
-        .with_behaviour(|_| Rpc::new(PROTOCOL, Config::default().with_keep_alive(keep_alive)))
+        .with_behaviour(|_| Rpc::new(PROTOCOL, patient().with_keep_alive(keep_alive)))
         .unwrap()
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_millis(50)))
         .build()
@@ -259,7 +259,7 @@ async fn impatient_pair(keep_alive: KeepAlive) -> (Swarm<Rpc>, Swarm<Rpc>) {
 
 #[tokio::test]
 async fn the_address_of_a_connection_that_this_peer_dialed_is_remembered() {
-    let (mut first, mut second) = connected(Config::default(), Config::default()).await;
+    let (mut first, mut second) = connected(patient(), patient()).await;
     let peer = id_of(&second);
     first.disconnect_peer_id(peer).unwrap();
     until(&mut first, &mut second, |first, _, _| (!first.behaviour().is_connected(&peer)).then_some(()))

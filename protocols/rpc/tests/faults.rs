@@ -40,7 +40,7 @@ async fn two_requests(
 
 /// What the two requests end in after the raw peer has written `bytes`, and closed if asked to.
 async fn outcomes_after(bytes: Vec<u8>, close: bool) -> Vec<Result<Told, OutboundFailure>> {
-    let (mut swarm, peer, stream, mut streams) = two_requests(Config::default()).await;
+    let (mut swarm, peer, stream, mut streams) = two_requests(patient()).await;
     let _stream = raw::write(stream, bytes, close);
     let mut found = Vec::new();
     until_alone(&mut swarm, |_, event| {
@@ -72,7 +72,7 @@ async fn an_answer_before_a_fault_still_counts() {
 
 #[tokio::test]
 async fn an_answer_over_the_limit_fails_all_that_wait() {
-    let limit = Config::default().max_frame_bytes();
+    let limit = patient().max_frame_bytes();
     let error = PeerFault::Oversize { bytes: limit + 1, limit };
     let bytes = (limit as u32 + 1).to_be_bytes().to_vec();
     assert_eq!(outcomes_after(bytes, false).await, [fault(error), fault(error)]);
@@ -105,7 +105,7 @@ async fn a_substream_that_ends_fails_what_it_carried_at_once() {
 
 #[tokio::test]
 async fn an_undecodable_answer_fails_its_request_alone() {
-    let (mut swarm, _, stream, _streams) = two_requests(Config::default()).await;
+    let (mut swarm, _, stream, _streams) = two_requests(patient()).await;
     let bytes = [raw::frame(1, 1, b"\xff\xff"), raw::message(1, 2, &told(6))].concat();
     let _stream = raw::write(stream, bytes, false);
     let mut found = Vec::new();
@@ -129,7 +129,7 @@ async fn asked_by_raw(config: Config) -> (Swarm<Rpc>, PeerId, Stream) {
 
 /// The failure that the server reports after the raw peer has written `bytes`.
 async fn failure_after(bytes: Vec<u8>, close: bool) -> InboundFailure {
-    let (mut server, raw_peer, stream) = asked_by_raw(Config::default()).await;
+    let (mut server, raw_peer, stream) = asked_by_raw(patient()).await;
     let stream = raw::write(stream, bytes, close);
     let mut held = Vec::new();
     let error = until_alone(&mut server, |_, event| match event {
@@ -162,7 +162,7 @@ async fn failure_after(bytes: Vec<u8>, close: bool) -> InboundFailure {
 
 #[tokio::test]
 async fn a_request_over_the_limit_costs_the_substream() {
-    let limit = Config::default().max_frame_bytes();
+    let limit = patient().max_frame_bytes();
     let fault = PeerFault::Oversize { bytes: u32::MAX as usize, limit };
     let error = failure_after([raw::message(0, 1, &ask(0)), vec![255; 4]].concat(), false).await;
     assert_eq!(error, InboundFailure::Fault { fault, unanswered: 1 });
@@ -196,7 +196,7 @@ async fn a_requester_that_leaves_is_reported_with_what_it_left() {
 
 #[tokio::test]
 async fn an_undecodable_request_is_answered_as_such_and_others_go_on() {
-    let (mut server, raw_peer, stream) = asked_by_raw(Config::default()).await;
+    let (mut server, raw_peer, stream) = asked_by_raw(patient()).await;
     let bytes = [raw::frame(0, 8, b"\xff"), raw::message(0, 9, &ask(3))].concat();
     let stream = raw::write(stream, bytes, false);
     let (mut undecodable, mut answered) = (false, false);
@@ -227,7 +227,7 @@ async fn an_undecodable_request_is_answered_as_such_and_others_go_on() {
 
 #[tokio::test]
 async fn a_second_substream_on_a_connection_replaces_the_first() {
-    let mut server = swarm(Config::default());
+    let mut server = swarm(patient());
     let (address, _) = server.listen().with_memory_addr_external().await;
     let (_, mut streams) = raw::opening_several(id_of(&server), address, 2);
     let (mut channels, mut left) = (Vec::new(), None);
@@ -253,9 +253,9 @@ async fn a_second_substream_on_a_connection_replaces_the_first() {
 
 #[tokio::test]
 async fn a_peer_with_another_protocol_is_unsupported() {
-    let mut first = swarm(Config::default());
+    let mut first = swarm(patient());
     let other = StreamProtocol::new("/test/other/1");
-    let mut second = Swarm::new_ephemeral_tokio(|_| Rpc::new(other, Config::default()));
+    let mut second = Swarm::new_ephemeral_tokio(|_| Rpc::new(other, patient()));
     second.listen().with_memory_addr_external().await;
     first.connect(&mut second).await;
     let peer = id_of(&second);
@@ -273,7 +273,7 @@ async fn a_peer_with_another_protocol_is_unsupported() {
 
 #[tokio::test]
 async fn a_peer_with_another_behaviour_is_unsupported() {
-    let mut first = swarm(Config::default());
+    let mut first = swarm(patient());
     let mut second = Swarm::new_ephemeral_tokio(|_| dummy::Behaviour);
     second.listen().with_memory_addr_external().await;
     first.connect(&mut second).await;
@@ -288,7 +288,7 @@ async fn a_peer_with_another_behaviour_is_unsupported() {
 
 #[tokio::test]
 async fn a_pure_client_is_not_asked_and_asks() {
-    let (mut first, mut second) = connected(Config::default().with_serve(false), Config::default()).await;
+    let (mut first, mut second) = connected(patient().with_serve(false), patient()).await;
     let (peer_of_first, peer_of_second) = (id_of(&second), id_of(&first));
     let refused = second.behaviour_mut().send_request(&peer_of_second, ask(0));
     let found = until(&mut first, &mut second, |_, _, side| match side {

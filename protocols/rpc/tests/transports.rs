@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use common::*;
 use futures::StreamExt as _;
-use henge_rpc::{Config, Event};
+use henge_rpc::Event;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Swarm, SwarmBuilder, noise, tcp, yamux};
 
@@ -22,7 +22,7 @@ fn full_swarm() -> Swarm<Rpc> {
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
         .unwrap()
         .with_quic()
-        .with_behaviour(|_| Rpc::new(PROTOCOL, Config::default()))
+        .with_behaviour(|_| Rpc::new(PROTOCOL, patient()))
         .unwrap()
         .build()
 }

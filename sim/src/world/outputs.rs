@@ -116,6 +116,7 @@ impl World {
             && let Some(peer) = self.peers.get_mut(pid)
         {
             peer.ready = true;
+            peer.member = true;
         }
     }
 }

@@ -49,6 +49,7 @@ impl World {
             crashed: false,
             links: BTreeMap::new(),
             ready: false,
+            member: false,
             stopping: false,
             addresses: vec![address(pid)],
         });
@@ -92,6 +93,9 @@ impl World {
         if self.peers.get(pid).is_none() {
             return;
         }
+        // The disk of the only member is the ring: nobody could join any more.
+        let others = self.peers.iter().enumerate().any(|(other, p)| other != pid && p.member);
+        let crash = if crash == Crash::Disk && !others { Crash::Machine } else { crash };
         self.trace.tell(now, None, || format!("p{pid} crashes: {crash:?}"));
         self.end(pid, crash == Crash::Process);
         let seam = &self.seam;
@@ -104,6 +108,7 @@ impl World {
             }
             Crash::Disk => {
                 peer.crashed = true;
+                peer.member = false;
                 peer.disk.replace(seam.image(pid), seam.keeps_meta());
                 self.destroyed(None);
             }

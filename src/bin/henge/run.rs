@@ -7,6 +7,7 @@ use henge::client::parse_address;
 use henge::config::Config;
 use henge::event::Event;
 use henge::node::{Node, NodeConfig, NodeEvent};
+use henge::store::StoreError;
 use henge::store::worker::Durability;
 use henge_types::limits::{REPLICAS_MAX, WEIGHT_MAX};
 use henge_types::{ClusterParams, Multiaddr, Weight, Zone};
@@ -82,7 +83,14 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, CliError> {
     loop {
         tokio::select! {
             event = node.next_event() => match event {
-                Some(event) => report(event, &mut complaints),
+                Some(event) => {
+                    let fatal = fatal(&event);
+                    report(event, &mut complaints);
+                    if let Some(reason) = fatal {
+                        node.stop().await;
+                        return Err(CliError::Failed(reason.to_owned()));
+                    }
+                }
                 None => return Err(CliError::Failed("the peer stopped by itself: see the log above".to_owned())),
             },
             () = signals.next() => break,
@@ -97,6 +105,18 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, CliError> {
         },
         () = signals.next() => Err(CliError::Failed("stopped at once: the next start recovers as after a crash".to_owned())),
     }
+}
+
+/// What a peer cannot go on from, so that whoever supervises it is told by its end.
+fn fatal(event: &NodeEvent) -> Option<&'static str> {
+    let NodeEvent::Henge(event) = event else { return None };
+    if *event == Event::CannotJoin {
+        return Some("nobody that it was told to join will have this peer");
+    }
+    if matches!(event, Event::StoreFailed(StoreError::Poisoned { .. })) {
+        return Some("the store cannot be written: nothing is acknowledged until the peer is started again");
+    }
+    None
 }
 
 fn node_config(args: RunArgs) -> Result<NodeConfig, CliError> {
@@ -170,7 +190,7 @@ fn report_of_ring(event: &Event, complaints: &mut Complaints) {
         Event::RecordRepaired { key } => output::note(&format!("the record of {key} is whole again")),
         Event::StoreFailed(error) => output::complain(&format!("the store failed: {error}")),
         // The enum may grow: what is told later is logged.
-        Event::Ready | _ => tracing::info!(?event),
+        Event::Ready | Event::CannotJoin | _ => tracing::info!(?event),
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) fn as_text(status: &Status) -> String {
     for member in &status.members {
         table.add([
             member.peer.to_string(),
-            phase_name(member.phase).to_owned(),
+            state(member),
             member.zone.as_ref().map_or("-", |zone| zone.as_str()).to_owned(),
             member.weight.to_string(),
             heartbeat(status, member),
@@ -75,6 +75,12 @@ pub(crate) fn as_text(status: &Status) -> String {
         ]);
     }
     format!("cluster {cluster}  {ring}{params}  {members}\n\n{}", table.render())
+}
+
+/// How far it is, and whether the peer that tells can reach it.
+fn state(member: &Member) -> String {
+    let phase = phase_name(member.phase);
+    if member.connected { phase.to_owned() } else { format!("{phase}, not connected") }
 }
 
 fn heartbeat(status: &Status, member: &Member) -> String {

@@ -11,14 +11,14 @@ const CACHE_BYTES: u64 = 32 << 20;
 /// by putting them back into the queue, over and over while the others are busy with one: a
 /// core spent on nothing (fjall 3.1, `worker_tick`; a quarter of a loaded peer's time, measured).
 const WORKERS: usize = 1;
-/// A memtable of records, in bytes; under load there are up to four. Half of it costs a third of the
-/// updates per second in merges of tables, twice of it brings another third (measured).
+/// A memtable of records, in bytes; under load there are up to four. With half of it a busy machine
+/// did about half as many updates per second, with twice of it some half more (measured).
 const MEMTABLE_BYTES: u64 = 32 << 20;
 /// A memtable of the small keyspaces, in bytes.
 const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
 /// All journals together, in bytes: what an unclean stop has to replay at most.
 const JOURNALS_BYTES: u64 = 128 << 20;
-/// How many absent keys a filter lets through: one in this many.
+/// The share of absent keys that a filter lets through.
 const FALSE_POSITIVE_RATE: f32 = 0.001;
 
 /// A database at `path`.
@@ -32,7 +32,7 @@ pub(super) fn database(path: &Path) -> DatabaseBuilder<Database> {
 
 /// The keyspace of records. Young tables are soon merged again: only what is below them is
 /// compressed. Values stay beside their keys: apart from them (the crate's blob files) gets of
-/// 64 KiB were twice as fast, but puts of 10 KiB, the common size, took half as long again.
+/// 64 KiB were twice as fast, but puts of 10 KiB, nearer to common use, a third slower or worse.
 pub(super) fn records() -> KeyspaceCreateOptions {
     small().max_memtable_size(MEMTABLE_BYTES).data_block_compression_policy(CompressionPolicy::new([
         CompressionType::None,

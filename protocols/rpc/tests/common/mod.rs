@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/test/rpc/1");
 
 /// Long enough for a slow machine, short enough to fail.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
@@ -48,6 +48,11 @@ pub fn big_ask(number: u64, bytes: usize) -> Ask {
 
 pub fn told(number: u64) -> Told {
     Told { number, padding: Vec::new() }
+}
+
+/// The defaults, with a time-out that strikes only where the test has failed anyway.
+pub fn patient() -> Config {
+    Config::default().with_request_timeout(2 * DEADLINE)
 }
 
 pub fn swarm(config: Config) -> Swarm<Rpc> {
