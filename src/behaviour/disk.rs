@@ -6,57 +6,64 @@ use std::task::{Context, Poll};
 use crate::store::worker::{Done, Worker};
 use crate::store::{StoreOp, Ticket};
 
-/// Gives store operations to the worker in order, and keeps those that it has no room for.
+/// Gives store operations to the worker in order, a burst at a time, and keeps those that it has
+/// no room for.
 ///
-/// Bounded by the behaviour: while anything is kept back here, it takes no requests that cause
-/// more ([`Disk::is_behind`]), so that what is kept comes from a few inputs of the core.
+/// Bounded by the behaviour: while the worker has no room ([`Disk::is_behind`]) it takes no
+/// requests that cause more, so that what is kept here comes from one turn of the core.
 #[derive(Debug)]
 pub(super) struct Disk {
     worker: Worker,
     reads: VecDeque<(Ticket, StoreOp)>,
     writes: VecDeque<(Ticket, StoreOp)>,
+    behind: bool,
 }
 
 impl Disk {
     pub(super) fn new(worker: Worker) -> Self {
-        Self { worker, reads: VecDeque::new(), writes: VecDeque::new() }
+        Self { worker, reads: VecDeque::new(), writes: VecDeque::new(), behind: false }
     }
 
     /// Whether the worker has more than it can take.
     pub(super) fn is_behind(&self) -> bool {
-        !self.reads.is_empty() || !self.writes.is_empty()
+        self.behind
     }
 
+    /// For the next [`Disk::flush`].
     pub(super) fn submit(&mut self, ticket: Ticket, op: StoreOp) {
-        let kept = match op {
-            StoreOp::Read(_) => &mut self.reads,
-            StoreOp::Write(_) => &mut self.writes,
-        };
-        if !kept.is_empty() {
-            kept.push_back((ticket, op));
-        } else if let Err(op) = self.worker.try_submit(ticket, op) {
-            kept.push_back((ticket, op));
+        match op {
+            StoreOp::Read(_) => self.reads.push_back((ticket, op)),
+            StoreOp::Write(_) => self.writes.push_back((ticket, op)),
         }
+    }
+
+    /// Hands over what was submitted. All at once: a thread that is woken for each operation
+    /// spends more time on waking up than on the operation.
+    pub(super) fn flush(&mut self) {
+        let reads = flush(&self.worker, &mut self.reads);
+        let writes = flush(&self.worker, &mut self.writes);
+        self.behind = !(reads && writes);
     }
 
     /// What the store has done.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Vec<Done>> {
         let polled = self.worker.poll(cx);
-        if polled.is_ready() {
-            submit_kept(&self.worker, &mut self.reads);
-            submit_kept(&self.worker, &mut self.writes);
+        if self.behind && polled.is_ready() {
+            self.flush();
         }
         polled
     }
 }
 
-fn submit_kept(worker: &Worker, kept: &mut VecDeque<(Ticket, StoreOp)>) {
+/// Whether there was room for all.
+fn flush(worker: &Worker, kept: &mut VecDeque<(Ticket, StoreOp)>) -> bool {
     while let Some((ticket, op)) = kept.pop_front() {
         if let Err(op) = worker.try_submit(ticket, op) {
             kept.push_front((ticket, op));
-            return;
+            return false;
         }
     }
+    true
 }
 
 #[cfg(test)]
@@ -79,6 +86,7 @@ mod tests {
             let value = Bytes::from_static(b"value");
             disk.submit(Ticket(ticket), StoreOp::Write(WriteOp::Save { key: MetaKey::Node, value }));
         }
+        disk.flush();
         assert!(disk.is_behind());
         let mut done = Vec::new();
         while done.len() < OPS as usize {

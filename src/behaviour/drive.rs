@@ -24,6 +24,12 @@ const COUNT_INTERVAL: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl Behaviour {
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> Poll<Command> {
+        let command = self.take_turns(cx);
+        self.disk.flush();
+        command
+    }
+
+    fn take_turns(&mut self, cx: &mut Context<'_>) -> Poll<Command> {
         loop {
             if let Some(command) = self.to_swarm.pop_front() {
                 return Poll::Ready(command);
