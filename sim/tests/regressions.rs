@@ -64,3 +64,10 @@ fn after_a_clean_stop_nothing_is_written() {
 fn nothing_is_written_to_a_partition_that_is_being_given_up() {
     holds(&Scenario::from_seed(1492));
 }
+
+/// A peer that crashed while it was let in, with its counters saved and its view not yet: it came back
+/// as the only member of the ring.
+#[test]
+fn a_peer_that_was_not_let_in_to_the_end_asks_again() {
+    holds(&Scenario::from_seed(3404));
+}

@@ -110,9 +110,9 @@ impl Core {
             seed,
             now,
             membership,
+            records: counters.records.filter(|_| member.is_some()),
             member,
             dots: DotCounter::new(counters.dots),
-            records: counters.records,
             saved_view: super::SavedView::default(),
             links: Links::default(),
             addresses: Vec::new(),
@@ -234,7 +234,10 @@ fn begin(
     let mut member = None;
     let mut unclean = false;
     let (params, start) = match (ring, counters.records) {
-        (Some(ring), Some(reserved)) => {
+        // Without its view it would think itself alone in the ring: it was not let in to the end.
+        (Some(ring), Some(reserved))
+            if saved.contains_key(&MetaKey::View) || first_of_ring(stretches.as_ref()) =>
+        {
             let mut stretches = stretches.unwrap_or_else(|| Stretches::new(ring.params.partitions()));
             unclean = !counters.clean;
             if unclean {
@@ -247,7 +250,7 @@ fn begin(
             member = Some(Standing::new(ring, stretches));
             (params, Start::Restart { ring: id, secret, reserved, custody, view })
         }
-        (Some(_), None) if config.join().is_empty() && !first_of_ring(stretches.as_ref()) => {
+        (Some(_), _) if config.join().is_empty() && !first_of_ring(stretches.as_ref()) => {
             return Err(ConfigError::JoinUnfinished);
         }
         (ring, _) if config.join().is_empty() => {
