@@ -254,7 +254,8 @@ fn begin(
             return Err(ConfigError::JoinUnfinished);
         }
         (ring, _) if config.join().is_empty() => {
-            let params = config.params().unwrap_or_default();
+            let born_with = ring.as_ref().map(|r| r.params);
+            let params = born_with.or(config.params()).unwrap_or_default();
             let (ring, secret) = ring.map_or_else(|| draw(seed), |r| (r.ring, r.secret));
             let mut stretches = Stretches::new(params.partitions());
             stretches.custody = CustodyMap::uniform(params.partitions(), Custody::Full);
