@@ -70,6 +70,8 @@ pub struct World {
     rng: Rng,
     seam: Box<dyn Seam>,
     next: u64,
+    /// When the dialling end of a connection has it: nothing comes over it before.
+    opening: BTreeMap<ConnectionId, Duration>,
     /// Requests under way, by who asked.
     requests: BTreeMap<(Pid, RequestId), Pending>,
     under_way: BTreeMap<(Pid, Pid), usize>,
@@ -201,6 +203,7 @@ impl World {
             rng: Rng::new(seed, "world"),
             seam,
             next: 0,
+            opening: BTreeMap::new(),
             requests: BTreeMap::new(),
             under_way: BTreeMap::new(),
             channels: BTreeMap::new(),

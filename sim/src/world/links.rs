@@ -35,8 +35,9 @@ impl World {
         match (back, running) {
             (Some(delay), true) => {
                 let connection = ConnectionId(self.next_id());
-                self.open(to, from, connection);
+                self.opening.insert(connection, self.now + delay);
                 self.push_after(delay, Event::DialDone { from, life, to, connection, address });
+                self.open(to, from, connection);
             }
             // Nobody listens there.
             (Some(delay), false) => self.push_after(delay, failed),
@@ -61,6 +62,7 @@ impl World {
         connection: ConnectionId,
         address: Option<Multiaddr>,
     ) {
+        self.opening.remove(&connection);
         if self.alive(from, life).is_some() {
             if let (Some(address), Some(peer)) = (address, self.id(to)) {
                 self.feed(from, Input::Dialed { peer, address });

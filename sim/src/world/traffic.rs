@@ -48,8 +48,9 @@ impl World {
             return self.push_after(AT_ONCE, Event::Failed { pid, life, id, failure });
         }
         self.push_after(timeout, Event::Failed { pid, life, id, failure: RequestFailure::TimedOut });
+        let opens = self.opening.get(&connection).map_or(Duration::ZERO, |at| at.saturating_sub(self.now));
         for delay in self.network.route(pid, to) {
-            let frame = frame.clone();
+            let (frame, delay) = (frame.clone(), delay.max(opens));
             self.push_after(delay, Event::Request { from: pid, from_life: life, to, connection, id, frame });
         }
     }
