@@ -36,6 +36,8 @@ pub struct Stretches {
     pub custody: CustodyMap,
     /// For each partition the number of the stretch that its actor is derived from.
     pub stretches: Vec<u64>,
+    /// The stretch of standing in for others, in whatever partition.
+    pub fallback: u64,
     /// The number of the next stretch.
     pub next: u64,
 }
@@ -51,6 +53,7 @@ impl Stretches {
         Self {
             custody: CustodyMap::uniform(count, henge_types::Custody::None),
             stretches: vec![0; count.len()],
+            fallback: 0,
             next: 1,
         }
     }
@@ -64,6 +67,19 @@ impl Stretches {
                 *entry = stretch;
             }
         }
+    }
+
+    /// Begins a new stretch of standing in for others.
+    pub fn begin_fallback(&mut self) {
+        self.fallback = self.next;
+        self.next += 1;
+    }
+
+    /// The actor that this peer is where it stands in for a voter. One for all partitions: what it
+    /// wrote under a key is in the one hint of that key.
+    #[must_use]
+    pub fn fallback_actor(&self, me: &PeerId, incarnation: Incarnation) -> ActorId {
+        ActorId::derive(me, incarnation, self.fallback)
     }
 
     /// The actor that this peer is for `partition`.

@@ -24,15 +24,18 @@ use crate::links::Links;
 use crate::store::{MetaKey, ReadOp, StoreError, StoreOp, Ticket, WriteOp};
 
 mod boot;
-mod coordinate;
 mod custody;
+mod forward;
+mod health;
 mod io;
 mod members;
 mod next;
 mod operations;
+mod reading;
 mod route;
 mod serve;
 mod status;
+mod writing;
 
 pub use io::{ChannelId, CommandId, Input, Output, Request, RequestFailure, RequestId, Response};
 
@@ -42,8 +45,6 @@ use operations::{Operation, Origin, Task};
 
 /// How long another peer may take for a request that no client waits for.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// After this long without enough answers a read asks one more voter.
-const HEDGE_AFTER: Duration = Duration::from_millis(50);
 /// When an attempt that met another view of the ring is made again, if no news come before.
 const REPLAN_AFTER: Duration = Duration::from_millis(20);
 /// When metadata that could not be saved is saved again: the disk may have room by then.
@@ -176,6 +177,7 @@ impl Core {
             match timer {
                 Timer::Deadline(op) => self.on_deadline(op),
                 Timer::Hedge(op, attempt) => self.on_hedge(op, attempt),
+                Timer::Late(op, attempt) => self.on_late(op, attempt),
                 Timer::Replan(op, attempt) => self.on_replan(op, attempt),
                 Timer::Rebalance => self.rebalance(),
                 Timer::Links => self.dial(),
@@ -239,6 +241,27 @@ impl Core {
     fn next_dot(&mut self, partition: Partition) -> Option<Dot> {
         let saved = self.member.as_ref().is_some_and(|m| !m.changing);
         let actor = self.actor(partition).filter(|_| saved)?;
+        self.take_dot(actor)
+    }
+
+    /// The same for what this peer writes in the place of a voter.
+    fn next_fallback_dot(&mut self) -> Option<Dot> {
+        let (me, incarnation) = (self.me, self.membership.incarnation());
+        let member = self.member.as_mut()?;
+        if member.changing {
+            return None;
+        }
+        if std::mem::take(&mut self.fallback_forgot) {
+            self.stats.actors_renewed += 1;
+            member.stretches.begin_fallback();
+            self.save_custody();
+            return None;
+        }
+        let actor = member.stretches.fallback_actor(&me, incarnation);
+        self.take_dot(actor)
+    }
+
+    fn take_dot(&mut self, actor: ActorId) -> Option<Dot> {
         let dot = self.dots.take(actor);
         if let Some(upto) = self.dots.reservation() {
             self.save_counters(upto, false);
@@ -254,6 +277,9 @@ impl Core {
 
     fn request_within(&mut self, peer: PeerId, request: Request, next: AfterRequest, timeout: Duration) {
         let id = RequestId(self.ids.next());
+        if next.is_quick() {
+            self.links.on_asked(peer, self.now.monotonic);
+        }
         self.requests.insert(id, (peer, next));
         self.outputs.push_back(Output::Request { id, peer, request, timeout });
     }

@@ -55,6 +55,11 @@ pub struct Got {
     pub context: Context,
     /// No value, one, or several that were written concurrently.
     pub siblings: Vec<Value>,
+    /// How many replicas and stand-ins this rests on: fewer than R only where the read was not
+    /// strict and the others are away.
+    pub answers: u32,
+    /// How many of them stood in for a voter.
+    pub hinted: u32,
 }
 
 impl Got {
@@ -308,8 +313,12 @@ impl IntoFuture for GetRequest {
             let key = Key::new(self.key)?;
             let get = Get { key, quorum: self.quorum, strict: self.strict, timeout_ms: millis(self.timeout) };
             match self.handle.call(Request::Get(get)).await? {
-                Response::Found { context, siblings } => Ok(Got { context, siblings }),
-                Response::NotFound { context } => Ok(Got { context, siblings: Vec::new() }),
+                Response::Found { context, siblings, answers, hinted } => {
+                    Ok(Got { context, siblings, answers, hinted })
+                }
+                Response::NotFound { context, answers, hinted } => {
+                    Ok(Got { context, siblings: Vec::new(), answers, hinted })
+                }
                 response @ (Response::Written { .. }
                 | Response::Status(_)
                 | Response::Located(_)

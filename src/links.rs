@@ -13,6 +13,20 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Weight of a new sample in the smoothed round trip: 1/8 (RFC 6298 §2).
 const RTT_SHIFT: u32 = 3;
+/// The least time after which a peer that leaves requests unanswered is late: long against a flush or
+/// a pause of a busy machine, short against what a person notices twice.
+const LATE_MIN: Duration = Duration::from_millis(250);
+/// Where the peers are far: so many times the p95 of recent answers.
+const LATE_FACTOR: u32 = 4;
+/// A read hedges after the p95 of recent answers, but not sooner: below it a second request costs
+/// more than it gains.
+const HEDGE_MIN: Duration = Duration::from_millis(2);
+/// The largest p95 believed.
+const HEDGE_MAX: Duration = Duration::from_secs(1);
+/// Before there are samples.
+const HEDGE_FIRST: Duration = Duration::from_millis(50);
+/// How far one sample moves the estimate of the p95, upwards; a nineteenth of it downwards.
+const HEDGE_STEP_SHIFT: u32 = 3;
 
 /// What is known of the connections. Bounded by the members and the addresses to join through.
 #[derive(Debug, Default)]
@@ -20,6 +34,16 @@ pub struct Links {
     connected: BTreeSet<PeerId>,
     dials: BTreeMap<Target, Dial>,
     round_trips: BTreeMap<PeerId, Duration>,
+    unanswered: BTreeMap<PeerId, Unanswered>,
+    p95: Option<Duration>,
+}
+
+/// Requests to one peer that it has not answered.
+#[derive(Debug, Clone, Copy)]
+struct Unanswered {
+    count: usize,
+    /// When the oldest of them was sent, or when it last answered one, if that was later.
+    since: Duration,
 }
 
 /// Whom to dial.
@@ -68,6 +92,7 @@ impl Links {
     pub fn on_disconnected(&mut self, peer: &PeerId) {
         self.connected.remove(peer);
         self.round_trips.remove(peer);
+        self.unanswered.remove(peer);
     }
 
     /// A dial failed.
@@ -83,10 +108,53 @@ impl Links {
         self.dials.remove(target);
     }
 
-    /// A request to `peer` took this long.
+    /// A request that is answered quickly was sent to `peer`.
+    pub fn on_asked(&mut self, peer: PeerId, now: Duration) {
+        if self.connected.contains(&peer) {
+            self.unanswered.entry(peer).or_insert(Unanswered { count: 0, since: now }).count += 1;
+        }
+    }
+
+    /// One of those was answered (`answered`), or given up.
+    pub fn on_settled(&mut self, peer: &PeerId, answered: bool, now: Duration) {
+        let Some(unanswered) = self.unanswered.get_mut(peer) else { return };
+        unanswered.count = unanswered.count.saturating_sub(1);
+        if answered {
+            unanswered.since = now;
+        }
+        if unanswered.count == 0 {
+            self.unanswered.remove(peer);
+        }
+    }
+
+    /// Whether `peer` has answered nothing for [`Links::late_after`], though it was asked.
+    #[must_use]
+    pub fn is_late(&self, peer: &PeerId, now: Duration) -> bool {
+        self.unanswered.get(peer).is_some_and(|u| now.saturating_sub(u.since) >= self.late_after())
+    }
+
+    /// After how long nobody waits for an answer any more, if there is somebody else to ask.
+    #[must_use]
+    pub fn late_after(&self) -> Duration {
+        LATE_MIN.max(self.hedge_after() * LATE_FACTOR)
+    }
+
+    /// A read of `peer` took this long.
     pub fn on_round_trip(&mut self, peer: PeerId, took: Duration) {
         let smoothed = self.round_trips.entry(peer).or_insert(took);
         *smoothed = *smoothed - (*smoothed / (1 << RTT_SHIFT)) + took / (1 << RTT_SHIFT);
+        // The estimate rises 19 times as far as it falls, so that it rests where one sample of 20 is
+        // above it (Robbins and Monro 1951, with a step in proportion).
+        let p95 = self.p95.unwrap_or(HEDGE_FIRST);
+        let step = p95 / (1 << HEDGE_STEP_SHIFT);
+        let moved = if took > p95 { p95 + step } else { p95.saturating_sub(step / 19) };
+        self.p95 = Some(moved.clamp(HEDGE_MIN, HEDGE_MAX));
+    }
+
+    /// After how long a read asks one more voter: the p95 of recent answers.
+    #[must_use]
+    pub fn hedge_after(&self) -> Duration {
+        self.p95.unwrap_or(HEDGE_FIRST)
     }
 
     /// Sorts `peers` by how far they are, the nearest first; those without a sample last, and the

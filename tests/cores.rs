@@ -284,10 +284,10 @@ impl World {
     fn get(&mut self, at: usize, key: &str) -> (Vec<String>, Context) {
         let key = Key::new(key.to_owned()).unwrap();
         let response = self.ask(at, Request::Get(Get { key, quorum: None, strict: true, timeout_ms: 1_000 }));
-        if let Response::NotFound { context } = response {
+        if let Response::NotFound { context, .. } = response {
             return (Vec::new(), context);
         }
-        let Response::Found { context, siblings } = response else { panic!("{response:?}") };
+        let Response::Found { context, siblings, .. } = response else { panic!("{response:?}") };
         (siblings.iter().map(|s| String::from_utf8(s.value.to_vec()).unwrap()).collect(), context)
     }
 

@@ -232,10 +232,10 @@ impl Client {
         match (&mut doing.request, response) {
             (Request::Get(get), Some(response)) => {
                 let (context, values) = match response {
-                    Response::Found { context, siblings } => {
+                    Response::Found { context, siblings, .. } => {
                         (context, siblings.into_iter().map(|s| s.value).collect::<Vec<_>>())
                     }
-                    Response::NotFound { context } => (context, Vec::new()),
+                    Response::NotFound { context, .. } => (context, Vec::new()),
                     _ => {
                         history.reads_failed += 1;
                         return Next::Wake(pause);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use henge_quorum::Want;
-use henge_types::{Key, Partition, VotersDigest};
+use henge_types::{Key, Partition, PeerId, VotersDigest};
 
 use super::io::ChannelId;
 
@@ -23,12 +23,22 @@ pub(super) struct Attempt {
 pub(super) enum AfterStore {
     /// The coordinator's own part of a read.
     OwnRead { attempt: Attempt },
+    /// What the coordinator itself keeps of a key for others.
+    OwnHint { attempt: Attempt },
     /// The coordinator's own part of a write.
     OwnWrite { attempt: Attempt },
     /// Another peer's read.
-    Read { channel: ChannelId, partition: Partition, voters: VotersDigest, key: Key, want: Want },
+    Read { under: Under, key: Key, want: Want },
     /// Another peer's write.
-    Write { channel: ChannelId, partition: Partition, voters: VotersDigest, key: Key },
+    Write { under: Under, key: Key },
+    /// Another peer reads what is kept of a key.
+    Hint { channel: ChannelId },
+    /// Another peer's record, to be kept for a voter that is away.
+    Keep { channel: ChannelId },
+    /// The same, and nobody waits for it.
+    Kept { primary: PeerId },
+    /// A voter did not take an acknowledged write: what there is of it is to be kept for it.
+    KeepLater { key: Key, primary: PeerId },
     /// Read repair of the local record, or nothing that anybody waits for.
     Repair { partition: Partition, key: Key },
     /// A damaged key got what the other replicas have.
@@ -49,7 +59,18 @@ pub(super) enum AfterSync {
     /// What a save was for.
     Saved(Save),
     /// The ack of another peer's write.
-    Write { channel: ChannelId, partition: Partition, voters: VotersDigest },
+    Write { under: Under },
+    /// The ack of a record that is kept for a voter that is away.
+    Keep { channel: ChannelId },
+}
+
+/// Under what a replica was asked, and must still be when it answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Under {
+    pub(super) channel: ChannelId,
+    pub(super) partition: Partition,
+    pub(super) voters: VotersDigest,
+    pub(super) strict: bool,
 }
 
 /// Which piece of metadata was saved, and why.
@@ -74,8 +95,12 @@ pub(super) enum AfterRequest {
     Membership { token: henge_membership::Token },
     /// A read of an operation.
     Read { attempt: Attempt, sent: Duration },
-    /// A write of an operation.
-    Write { attempt: Attempt },
+    /// What a stand-in keeps.
+    Hint { attempt: Attempt },
+    /// A write of an operation. `covered`: a hint is kept for that voter already.
+    Write { attempt: Attempt, key: Key, covered: bool },
+    /// A record of an operation, to be kept for `primary`.
+    Keep { attempt: Attempt, key: Key, primary: PeerId },
     /// A read repair: nobody waits for it.
     Repair,
     /// An operation handed to a replica.
@@ -91,6 +116,8 @@ pub(super) enum Timer {
     Deadline(OpId),
     /// A read takes long: ask one more.
     Hedge(OpId, u32),
+    /// An operation takes too long: do without those that do not answer.
+    Late(OpId, u32),
     /// Plan an operation again.
     Replan(OpId, u32),
     /// Look at custody again.
@@ -99,4 +126,19 @@ pub(super) enum Timer {
     Links,
     /// Save again what could not be saved.
     SaveAgain,
+}
+
+impl AfterRequest {
+    /// Whether a healthy peer answers it without waiting for others, so that silence says something.
+    pub(super) fn is_quick(&self) -> bool {
+        match self {
+            Self::Membership { .. }
+            | Self::Read { .. }
+            | Self::Hint { .. }
+            | Self::Write { .. }
+            | Self::Keep { .. }
+            | Self::Repair => true,
+            Self::Forward { .. } | Self::Compare => false,
+        }
+    }
 }

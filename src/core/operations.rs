@@ -36,8 +36,8 @@ pub(super) struct Operation {
     pub(super) key: Key,
     pub(super) partition: Partition,
     pub(super) deadline: Duration,
-    /// When its read asks one more voter.
-    pub(super) hedge: Option<(Duration, u32)>,
+    /// The timer that it has beside its deadline.
+    pub(super) alarm: Option<(Duration, Timer)>,
     /// Counts the attempts; answers to earlier ones are dropped.
     pub(super) attempt: u32,
     pub(super) task: Task,
@@ -48,7 +48,7 @@ pub(super) struct Operation {
 #[derive(Debug)]
 pub(super) enum Task {
     /// Read the key.
-    Get { quorum: Option<usize> },
+    Get { quorum: Option<usize>, strict: bool },
     /// Write the key.
     Put(Box<PutTask>),
     /// Read what the other replicas have of a damaged key.
@@ -69,7 +69,9 @@ pub(super) struct PutTask {
     pub(super) record: Option<Record>,
     /// Whether the local store has that durably.
     pub(super) synced: bool,
-    /// Replicas that it was forwarded to.
+    /// The voter that this peer stands in for, where it is none itself.
+    pub(super) standing_in: Option<PeerId>,
+    /// Peers that it was forwarded to.
     pub(super) forwarded: BTreeSet<PeerId>,
 }
 
@@ -84,8 +86,8 @@ pub(super) enum Stage {
     Updating,
     /// The record is on its way to the voters.
     Replicating(Replication),
-    /// Another replica runs it.
-    Forwarded,
+    /// Another peer runs it; `looks` counts how often it was found to take long.
+    Forwarded { to: PeerId, looks: u8 },
 }
 
 impl Core {
@@ -104,7 +106,7 @@ impl Core {
                 self.reply(origin, response);
             }
             Request::Get(get) => {
-                let task = Task::Get { quorum: get.quorum.map(usize::from) };
+                let task = Task::Get { quorum: get.quorum.map(usize::from), strict: get.strict };
                 let valid = check(get.timeout_ms, get.quorum);
                 self.begin(origin, get.key, get.timeout_ms, valid, task);
             }
@@ -142,6 +144,7 @@ impl Core {
             applied: false,
             record: None,
             synced: false,
+            standing_in: None,
             forwarded: BTreeSet::new(),
         }));
         self.begin(origin, key, timeout, valid, task);
@@ -181,7 +184,7 @@ impl Core {
             key,
             partition,
             deadline,
-            hedge: None,
+            alarm: None,
             attempt: 0,
             task,
             stage: Stage::Waiting,
@@ -209,20 +212,54 @@ impl Core {
         let me_votes = mine && !self.is_closing(operation.partition);
         match &operation.task {
             Task::Get { .. } | Task::Undamage => self.plan_read(op, operation, voters),
+            // What this peer wrote as a stand-in it goes on with as one.
+            Task::Put(put) if put.standing_in.is_some() && put.applied => self.go_on(op, operation, voters),
             Task::Put(_) if !me_votes => self.forward(op, operation, &voters),
-            Task::Put(put) if put.record.is_some() => self.plan_replication(op, operation, &voters),
-            Task::Put(put) if put.supersede.is_none() || put.options.retry => {
-                self.plan_read(op, operation, voters);
+            Task::Put(_) => {
+                if let Task::Put(put) = &mut operation.task {
+                    put.standing_in = None;
+                }
+                self.go_on(op, operation, voters);
             }
-            Task::Put(_) => self.plan_update(op, operation),
+        }
+    }
+
+    /// Runs a put here: reads what it supersedes, writes it, replicates it.
+    pub(super) fn go_on(&mut self, op: OpId, operation: Operation, voters: Arc<Voters>) {
+        match &operation.task {
+            Task::Put(put) if put.record.is_some() => self.plan_replication(op, operation, &voters),
+            Task::Put(put) if put.supersede.is_some() && !put.options.retry => {
+                self.plan_update(op, operation);
+            }
+            Task::Put(_) | Task::Get { .. } | Task::Undamage => self.plan_read(op, operation, voters),
+        }
+    }
+
+    /// Sets the one timer that an operation has beside its deadline.
+    pub(super) fn arm(&mut self, operation: &mut Operation, at: Duration, timer: Timer) {
+        if let Some(old) = operation.alarm.replace((at, timer)) {
+            self.timers.remove(&old);
+        }
+        self.timers.insert((at, timer));
+    }
+
+    /// An attempt takes too long: whoever does not answer is done without, if possible.
+    pub(super) fn on_late(&mut self, op: OpId, number: u32) {
+        let attempt = Attempt { op, number };
+        let Some(operation) = self.operations.get(&op).filter(|o| o.attempt == number) else { return };
+        match &operation.stage {
+            Stage::Reading { .. } => self.on_late_read(attempt),
+            Stage::Replicating(_) => self.on_late_write(attempt),
+            Stage::Forwarded { .. } => self.on_late_forward(attempt),
+            Stage::Waiting | Stage::Updating => {}
         }
     }
 
     /// `op` is over: the caller took it out of the table.
     pub(super) fn finish(&mut self, op: OpId, operation: Operation, response: Response) {
         self.timers.remove(&(operation.deadline, Timer::Deadline(op)));
-        if let Some((at, attempt)) = operation.hedge {
-            self.timers.remove(&(at, Timer::Hedge(op, attempt)));
+        if let Some(alarm) = operation.alarm {
+            self.timers.remove(&alarm);
         }
         self.reply(operation.origin, response);
     }
@@ -321,7 +358,7 @@ impl Core {
     }
 
     /// The values of `record` as a reply, or that there are none.
-    pub(super) fn found(&self, key: &Key, record: &Record) -> Response {
+    pub(super) fn found(&self, key: &Key, record: &Record, answers: usize, hinted: usize) -> Response {
         let context = self.context(key, record.clock());
         let value = |(s, bytes): (&henge_types::Sibling, &Bytes)| Value {
             value: bytes.clone(),
@@ -329,10 +366,11 @@ impl Core {
             expires_at: s.expires_at,
         };
         let siblings: Vec<Value> = record.live(self.now.unix_ms).map(value).collect();
+        let (answers, hinted) = (count(answers), count(hinted));
         if siblings.is_empty() {
-            Response::NotFound { context }
+            Response::NotFound { context, answers, hinted }
         } else {
-            Response::Found { context, siblings }
+            Response::Found { context, siblings, answers, hinted }
         }
     }
 
@@ -376,12 +414,32 @@ fn check_value(value: &Bytes, ttl_ms: Option<u64>) -> Result<(), Failure> {
     Ok(())
 }
 
+impl Task {
+    /// Whether stand-ins count.
+    pub(super) fn is_sloppy(&self) -> bool {
+        match self {
+            Self::Get { strict, .. } => !strict,
+            Self::Put(put) => !put.options.strict,
+            Self::Undamage => false,
+        }
+    }
+
+    /// The peers that were asked to run it.
+    pub(super) fn forwarded(&self) -> BTreeSet<PeerId> {
+        match self {
+            Self::Put(put) => put.forwarded.clone(),
+            Self::Get { .. } | Self::Undamage => BTreeSet::new(),
+        }
+    }
+}
+
 impl PutTask {
-    /// The request with which another replica is asked to run it.
-    pub(super) fn request(&self, key: &Key, timeout: Duration) -> Request {
+    /// The request with which another peer is asked to run it. `tried`: this peer may have left traces
+    /// of it already.
+    pub(super) fn request(&self, key: &Key, timeout: Duration, hop: Hop, tried: bool) -> Request {
         let options = WriteOptions {
-            hop: Hop::Forwarded,
-            retry: self.options.retry || !self.forwarded.is_empty(),
+            hop,
+            retry: self.options.retry || tried || !self.forwarded.is_empty(),
             timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(TIMEOUT_MAX_MS).max(1),
             ..self.options.clone()
         };

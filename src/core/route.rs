@@ -2,12 +2,11 @@
 
 use henge_types::PeerId;
 
-use super::coordinate::Lost;
+use super::reading::Lost;
 use super::io::{ChannelId, Input, Request, RequestFailure, RequestId, Response};
 use super::next::{AfterRequest, AfterStore, AfterSync, Save};
 use super::operations::Origin;
 use super::{Core, Phase};
-use crate::coordinator::get::Answer;
 use crate::event::Event;
 use crate::store::{StoreResult, Ticket};
 
@@ -62,6 +61,9 @@ impl Core {
         if let Err(RequestFailure::Fault { reason }) = &result {
             self.fault(peer, reason.clone());
         }
+        if next.is_quick() {
+            self.links.on_settled(&peer, result.is_ok(), self.now.monotonic);
+        }
         match next {
             AfterRequest::Membership { token } => self.on_membership_response(peer, token, result),
             AfterRequest::Compare => self.on_compare_answer(peer, result),
@@ -71,9 +73,20 @@ impl Core {
                 let word = self.word(peer, result).and_then(|answer| answer.ok_or(Lost::Failed));
                 self.on_read_word(attempt, peer, word);
             }
-            AfterRequest::Write { attempt } => {
+            AfterRequest::Hint { attempt } => {
+                let hint = match result {
+                    Ok(Response::Quorum(henge_quorum::Response::Hint(hint))) => Ok(hint),
+                    other => self.word(peer, other).map(|_| None).map_err(drop),
+                };
+                self.on_hint_word(attempt, peer, hint);
+            }
+            AfterRequest::Write { attempt, key, covered } => {
                 let word = self.word(peer, result).map(drop);
-                self.on_write_word(attempt, peer, word);
+                self.on_write_word((attempt, key, covered), peer, word);
+            }
+            AfterRequest::Keep { attempt, key, primary } => {
+                let kept = self.word(peer, result).is_ok();
+                self.on_kept_word((attempt, key, primary), peer, kept);
             }
             AfterRequest::Repair => drop(self.word(peer, result)),
             AfterRequest::Forward { attempt } => {
@@ -112,12 +125,17 @@ impl Core {
     fn on_executed(&mut self, next: AfterStore, result: StoreResult) -> Option<AfterSync> {
         match next {
             AfterStore::OwnRead { attempt } => self.on_own_read(attempt, result),
+            AfterStore::OwnHint { attempt } => self.on_own_hint(attempt, result),
             AfterStore::OwnWrite { attempt } => return self.on_own_write(attempt, result),
-            AfterStore::Read { channel, partition, voters, key, want } => {
-                self.on_replica_read((channel, partition, voters, key, want), result);
-            }
-            AfterStore::Write { channel, partition, voters, key } => {
-                return self.on_replica_write((channel, partition, voters, key), result);
+            AfterStore::Read { under, key, want } => self.on_replica_read(under, &key, want, result),
+            AfterStore::Write { under, key } => return self.on_replica_write(under, &key, result),
+            AfterStore::Hint { channel } => self.on_hint_read(channel, result),
+            AfterStore::Keep { channel } => return self.on_kept(channel, result),
+            AfterStore::Kept { primary } => self.on_kept_for(primary, result),
+            AfterStore::KeepLater { key, primary } => {
+                if let StoreResult::Record(record) = result {
+                    self.keep_myself(key, primary, record);
+                }
             }
             AfterStore::Repair { partition, key } => {
                 if let Err(refusal) = self.merged(partition, &key, result) {
@@ -146,37 +164,13 @@ impl Core {
         None
     }
 
-    // The coordinator's own answer counts as another replica's would: if the voters are still
-    // those of the attempt.
-    fn on_own_read(&mut self, attempt: super::next::Attempt, result: StoreResult) {
-        let Some((voters, partition, key)) = self.reading(attempt) else { return };
-        let word = match result {
-            StoreResult::Record(record) if self.sees(partition, voters) => Ok(Answer::from(record)),
-            StoreResult::Record(_) => Err(Lost::Stale),
-            StoreResult::Damaged => {
-                self.on_damaged(&key);
-                Err(Lost::Failed)
-            }
-            StoreResult::Failed(error) => {
-                self.on_store_failed(error);
-                Err(Lost::Failed)
-            }
-            StoreResult::Occupied(_)
-            | StoreResult::Updated { .. }
-            | StoreResult::Refused(_)
-            | StoreResult::Merged { .. }
-            | StoreResult::Repaired
-            | StoreResult::Saved => Err(Lost::Failed),
-        };
-        self.on_read_word(attempt, self.me, word);
-    }
-
     fn on_synced(&mut self, after: AfterSync) {
         match after {
             AfterSync::OwnWrite { op } => self.on_own_synced(op),
             AfterSync::Saved(save) => self.on_saved(save),
-            AfterSync::Write { channel, partition, voters } => {
-                self.on_replica_synced(channel, partition, voters);
+            AfterSync::Write { under } => self.on_replica_synced(under),
+            AfterSync::Keep { channel } => {
+                self.respond(channel, Response::Quorum(henge_quorum::Response::Written));
             }
         }
     }

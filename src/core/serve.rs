@@ -7,11 +7,11 @@ use henge_types::{Custody, Key, Partition, PeerId, Record, RingId, VotersDigest,
 
 use super::Core;
 use super::io::{ChannelId, Output, Response};
-use super::next::{AfterRequest, AfterStore, AfterSync};
+use super::next::{AfterRequest, AfterStore, AfterSync, Under};
 use crate::coordinator::get::Answer;
 use crate::store::{ReadOp, StoreResult, WriteOp};
 
-use super::coordinate::Lost;
+use super::reading::Lost;
 
 /// Store operations under way at one peer. Beyond, other peers' requests are refused.
 pub(super) const STORE_OPS_MAX: usize = 1 << 14;
@@ -19,26 +19,81 @@ pub(super) const STORE_OPS_MAX: usize = 1 << 14;
 impl Core {
     pub(super) fn handle_quorum_request(&mut self, channel: ChannelId, request: quorum::Request) {
         let (ring, key) = match &request {
-            quorum::Request::Write { ring, key, .. } | quorum::Request::Read { ring, key, .. } => {
-                (*ring, key)
-            }
+            quorum::Request::Write { ring, key, .. }
+            | quorum::Request::Read { ring, key, .. }
+            | quorum::Request::Keep { ring, key, .. }
+            | quorum::Request::Hint { ring, key } => (*ring, key),
         };
         let partition = match self.admits(ring) {
             Ok(count) => key.position().partition(count),
             Err(refusal) => return self.answer(channel, quorum::Response::Refused(refusal)),
         };
-        if !self.has_custody(partition) {
+        // A voter answers as one, and nobody else does.
+        let stands_in = matches!(request, quorum::Request::Keep { .. } | quorum::Request::Hint { .. });
+        if self.has_custody(partition) == stands_in {
             return self.answer_stale(channel, partition);
         }
         match request {
-            quorum::Request::Write { voters, key, record, .. } => {
+            quorum::Request::Write { voters, key, record, strict, .. } => {
                 let own = self.actor(partition);
-                let next = AfterStore::Write { channel, partition, voters, key: key.clone() };
+                let under = Under { channel, partition, voters, strict };
+                let next = AfterStore::Write { under, key: key.clone() };
                 self.write(WriteOp::Merge { key, record, own }, next);
             }
-            quorum::Request::Read { voters, key, want, .. } => {
-                let next = AfterStore::Read { channel, partition, voters, key: key.clone(), want };
+            quorum::Request::Read { voters, key, want, strict, .. } => {
+                let under = Under { channel, partition, voters, strict };
+                let next = AfterStore::Read { under, key: key.clone(), want };
                 self.read(ReadOp::Get { key }, next);
+            }
+            quorum::Request::Keep { primary, key, record, .. } => {
+                let op = self.merge_hint(key, primary, record);
+                self.write(op, AfterStore::Keep { channel });
+            }
+            quorum::Request::Hint { key, .. } => {
+                self.read(ReadOp::Hint { key }, AfterStore::Hint { channel });
+            }
+        }
+    }
+
+    pub(super) fn on_hint_read(&mut self, channel: ChannelId, result: StoreResult) {
+        let response = match result {
+            StoreResult::Hint(hint) => quorum::Response::Hint(hint),
+            other => quorum::Response::Refused(self.refusal(other)),
+        };
+        self.answer(channel, response);
+    }
+
+    /// A record is kept for a voter that is away; the ack follows once that is durable.
+    pub(super) fn on_kept(&mut self, channel: ChannelId, result: StoreResult) -> Option<AfterSync> {
+        if matches!(result, StoreResult::Merged { .. }) {
+            return Some(AfterSync::Keep { channel });
+        }
+        let refusal = self.refusal(result);
+        self.answer(channel, quorum::Response::Refused(refusal));
+        None
+    }
+
+    /// This peer keeps a hint of its own accord.
+    pub(super) fn on_kept_for(&mut self, primary: PeerId, result: StoreResult) {
+        if !matches!(result, StoreResult::Merged { .. }) {
+            let refusal = self.refusal(result);
+            tracing::debug!(%primary, %refusal, "a hint is not kept");
+        }
+    }
+
+    // What a store that did not do what was asked means for whoever asked.
+    fn refusal(&mut self, result: StoreResult) -> Refusal {
+        match result {
+            StoreResult::Refused(WriteError::TooLarge { .. }) => Refusal::TooLarge,
+            StoreResult::Refused(WriteError::HintsFull { .. }) => Refusal::HintsFull,
+            StoreResult::Damaged => Refusal::Damaged,
+            StoreResult::Failed(error) => {
+                self.on_store_failed(error);
+                Refusal::Store
+            }
+            other => {
+                tracing::error!(?other, "the store answered with something else");
+                Refusal::Store
             }
         }
     }
@@ -77,13 +132,21 @@ impl Core {
         self.answer(channel, quorum::Response::Stale { members });
     }
 
-    pub(super) fn on_replica_read(
-        &mut self,
-        (channel, partition, voters, key, want): (ChannelId, Partition, VotersDigest, Key, Want),
-        result: StoreResult,
-    ) {
-        if !self.sees(partition, voters) {
-            return self.answer_stale(channel, partition);
+    // Why this peer cannot answer what it was asked, if it cannot: its voters are others by now, or it
+    // may have been evicted.
+    fn objection(&mut self, under: Under) -> Option<quorum::Response> {
+        if under.strict && !self.has_lease() {
+            Some(quorum::Response::Refused(Refusal::NoLease))
+        } else if self.sees(under.partition, under.voters) {
+            None
+        } else {
+            Some(quorum::Response::Stale { members: self.voters_members(under.partition) })
+        }
+    }
+
+    pub(super) fn on_replica_read(&mut self, under: Under, key: &Key, want: Want, result: StoreResult) {
+        if let Some(objection) = self.objection(under) {
+            return self.answer(under.channel, objection);
         }
         let response = match result {
             StoreResult::Record(record) => match want {
@@ -91,33 +154,25 @@ impl Core {
                 Want::Digest => quorum::Response::Digest(record.digest()),
             },
             StoreResult::Damaged => {
-                self.on_damaged(&key);
+                self.on_damaged(key);
                 quorum::Response::Refused(Refusal::Damaged)
             }
-            StoreResult::Failed(error) => {
-                self.on_store_failed(error);
-                quorum::Response::Refused(Refusal::Store)
-            }
-            StoreResult::Occupied(_)
-            | StoreResult::Updated { .. }
-            | StoreResult::Refused(_)
-            | StoreResult::Merged { .. }
-            | StoreResult::Repaired
-            | StoreResult::Saved => quorum::Response::Refused(Refusal::Store),
+            other => quorum::Response::Refused(self.refusal(other)),
         };
-        self.answer(channel, response);
+        self.answer(under.channel, response);
     }
 
     /// A merge was executed; the ack follows once it is durable.
     pub(super) fn on_replica_write(
         &mut self,
-        (channel, partition, voters, key): (ChannelId, Partition, VotersDigest, Key),
+        under: Under,
+        key: &Key,
         result: StoreResult,
     ) -> Option<AfterSync> {
-        match self.merged(partition, &key, result) {
-            Ok(()) => Some(AfterSync::Write { channel, partition, voters }),
+        match self.merged(under.partition, key, result) {
+            Ok(()) => Some(AfterSync::Write { under }),
             Err(refusal) => {
-                self.answer(channel, quorum::Response::Refused(refusal));
+                self.answer(under.channel, quorum::Response::Refused(refusal));
                 None
             }
         }
@@ -140,33 +195,14 @@ impl Core {
                 }
                 Ok(())
             }
-            StoreResult::Refused(WriteError::TooLarge { .. }) => Err(Refusal::TooLarge),
-            StoreResult::Failed(error) => {
-                self.on_store_failed(error);
-                Err(Refusal::Store)
-            }
-            StoreResult::Record(_)
-            | StoreResult::Occupied(_)
-            | StoreResult::Updated { .. }
-            | StoreResult::Refused(_)
-            | StoreResult::Repaired
-            | StoreResult::Saved
-            | StoreResult::Damaged => Err(Refusal::Store),
+            other => Err(self.refusal(other)),
         }
     }
 
     /// A merged write is durable.
-    pub(super) fn on_replica_synced(
-        &mut self,
-        channel: ChannelId,
-        partition: Partition,
-        voters: VotersDigest,
-    ) {
-        if self.sees(partition, voters) {
-            self.answer(channel, quorum::Response::Written);
-        } else {
-            self.answer_stale(channel, partition);
-        }
+    pub(super) fn on_replica_synced(&mut self, under: Under) {
+        let response = self.objection(under).unwrap_or(quorum::Response::Written);
+        self.answer(under.channel, response);
     }
 
     pub(super) fn handle_sync_request(&mut self, channel: ChannelId, request: sync::Request) {
@@ -222,7 +258,8 @@ impl Core {
                 let next = AfterStore::Repair { partition, key: key.clone() };
                 self.write(WriteOp::Merge { key, record, own }, next);
             } else {
-                let request = quorum::Request::Write { ring, voters: voters.digest(), key, record };
+                let strict = false;
+                let request = quorum::Request::Write { ring, voters: voters.digest(), key, record, strict };
                 self.request(peer, super::io::Request::Quorum(request), AfterRequest::Repair);
             }
         }
@@ -245,9 +282,13 @@ impl Core {
             }
             Ok(Response::Quorum(quorum::Response::Refused(refusal))) => {
                 tracing::debug!(%peer, %refusal, "a replica refused");
-                Err(Lost::Failed)
+                Err(if matches!(refusal, Refusal::TooLarge | Refusal::NoLease) {
+                    Lost::Refused
+                } else {
+                    Lost::Failed
+                })
             }
-            Ok(Response::Membership(_) | Response::Sync(_) | Response::Client(_)) | Err(_) => {
+            Ok(Response::Quorum(quorum::Response::Hint(_)) | Response::Membership(_) | Response::Sync(_) | Response::Client(_)) | Err(_) => {
                 Err(Lost::Failed)
             }
         }

@@ -58,9 +58,9 @@ impl Memory {
             .collect();
         let context = self.context(key);
         if siblings.is_empty() {
-            Response::NotFound { context }
+            Response::NotFound { context, answers: 1, hinted: 0 }
         } else {
-            Response::Found { context, siblings }
+            Response::Found { context, siblings, answers: 1, hinted: 0 }
         }
     }
 

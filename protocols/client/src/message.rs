@@ -81,6 +81,8 @@ pub enum Hop {
     Client,
     /// A peer that is no replica: it is not forwarded again.
     Forwarded,
+    /// A peer that reaches no replica: whoever gets it stands in for one, and does not forward it.
+    StandIn,
 }
 
 /// What a put or delete supersedes.
@@ -115,11 +117,19 @@ pub enum Response {
         context: Context,
         /// One, or several that were written concurrently.
         siblings: Vec<Value>,
+        /// How many replicas and stand-ins this rests on.
+        answers: u32,
+        /// How many of them stood in for a voter.
+        hinted: u32,
     },
     /// No value.
     NotFound {
         /// To put over the tombstones that there may be.
         context: Context,
+        /// How many replicas and stand-ins this rests on.
+        answers: u32,
+        /// How many of them stood in for a voter.
+        hinted: u32,
     },
     /// Who is in the ring.
     Status(Status),

@@ -7,7 +7,7 @@ mod common;
 use std::fmt::Debug;
 
 use common::{PEER_SEED, context, delete, get, key, located, options, peer, put, status};
-use henge_client::{BadContext, Failure, Request, Response, Supersede, Value, WriteOptions};
+use henge_client::{BadContext, Failure, Hop, Request, Response, Supersede, Value, WriteOptions};
 use henge_types::codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,6 +31,8 @@ fn requests() {
     let value = b"blue"[..].into();
     check("request.put.full", &Request::Put { key: key(), value, ttl_ms: Some(60_000), options });
     check("request.delete", &delete());
+    let options = WriteOptions { hop: Hop::StandIn, ..common::options() };
+    check("request.delete.stand_in", &Request::Delete { key: key(), options });
     check("request.get", &Request::Get(get()));
     check("request.status", &Request::Status);
     check("request.locate", &Request::Locate { key: key() });
@@ -42,8 +44,8 @@ fn responses() {
     check("response.written.hinted", &Response::Written { context: context(), acks: 2, hinted: 1 });
     let sibling = |expires_at| Value { value: b"blue"[..].into(), written_at: 1_700_000_000_000, expires_at };
     let siblings = vec![sibling(None), sibling(Some(1_700_000_060_000))];
-    check("response.found", &Response::Found { context: context(), siblings });
-    check("response.not_found", &Response::NotFound { context: context() });
+    check("response.found", &Response::Found { context: context(), siblings, answers: 2, hinted: 1 });
+    check("response.not_found", &Response::NotFound { context: context(), answers: 2, hinted: 0 });
     check("response.status", &Response::Status(status()));
     let newcomer = henge_client::Status {
         peer: peer(PEER_SEED),

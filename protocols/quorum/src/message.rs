@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use henge_types::{CustodyMap, Key, Record, RecordDigest, RingId, SignedMember, VotersDigest};
+use henge_types::{CustodyMap, Key, PeerId, Record, RecordDigest, RingId, SignedMember, VotersDigest};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
@@ -23,6 +23,8 @@ pub enum Request {
         key: Key,
         /// What the coordinator has of it.
         record: Record,
+        /// Whether only a voter that holds its lease may acknowledge.
+        strict: bool,
     },
     /// Say what you have.
     Read {
@@ -34,6 +36,27 @@ pub enum Request {
         key: Key,
         /// The record or its digest.
         want: Want,
+        /// Whether only a voter that holds its lease may answer.
+        strict: bool,
+    },
+    /// Keep this record for a voter that is away, and hand it over when it is back. The answer is
+    /// [`Response::Written`].
+    Keep {
+        /// The ring that the coordinator is a member of.
+        ring: RingId,
+        /// The voter that you stand in for.
+        primary: PeerId,
+        /// The key.
+        key: Key,
+        /// What the coordinator has of it.
+        record: Record,
+    },
+    /// Say what you keep of this key for voters that are away. The answer is [`Response::Hint`].
+    Hint {
+        /// The ring that the coordinator is a member of.
+        ring: RingId,
+        /// The key.
+        key: Key,
     },
 }
 
@@ -57,6 +80,8 @@ pub enum Response {
     Record(Record),
     /// Its digest.
     Digest(RecordDigest),
+    /// What a stand-in keeps; none where it has no hint of the key.
+    Hint(Option<Record>),
     /// The replica sees other voters; a write was merged if it has custody.
     Stale {
         /// Its voters' member records, with the custody maps that it holds of them: up to
@@ -91,6 +116,13 @@ pub enum Refusal {
     /// Its store failed.
     #[error("its store failed")]
     Store,
+    /// It keeps as much for this voter as it may: one more hint would be the only copy.
+    #[error("it keeps as much for the absent voter as it may")]
+    HintsFull,
+    /// Too few members have spoken to it of late: it may have been evicted, and answers no strict
+    /// request.
+    #[error("it has no lease: too few members have spoken to it of late")]
+    NoLease,
     /// It has too much to do.
     #[error("it has too many requests under way")]
     Overloaded,

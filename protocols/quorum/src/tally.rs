@@ -117,6 +117,12 @@ impl Tally {
         self.ballots.iter().filter(|b| b.state == State::Waiting).map(|b| b.peer)
     }
 
+    /// Whether `peer` answered and counts.
+    #[must_use]
+    pub fn counts(&self, peer: &PeerId) -> bool {
+        self.ballots.iter().any(|b| b.peer == *peer && b.state == State::Counted)
+    }
+
     /// Whether `peer` is a full voter.
     #[must_use]
     pub fn is_full(&self, peer: &PeerId) -> bool {

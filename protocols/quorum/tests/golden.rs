@@ -27,9 +27,12 @@ fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value:
 fn requests() {
     let key = || Key::new(KEY).unwrap();
     let (ring, voters) = (RING, VOTERS);
-    check("request.write", &Request::Write { ring, voters, key: key(), record: record() });
-    check("request.read.record", &Request::Read { ring, voters, key: key(), want: Want::Record });
-    check("request.read.digest", &Request::Read { ring, voters, key: key(), want: Want::Digest });
+    check("request.write", &Request::Write { ring, voters, key: key(), record: record(), strict: true });
+    check("request.read.record", &Request::Read { ring, voters, key: key(), want: Want::Record, strict: false });
+    check("request.read.digest", &Request::Read { ring, voters, key: key(), want: Want::Digest, strict: true });
+    let primary = common::peer(1);
+    check("request.keep", &Request::Keep { ring, primary, key: key(), record: record() });
+    check("request.hint", &Request::Hint { ring, key: key() });
 }
 
 #[test]
@@ -38,6 +41,8 @@ fn responses() {
     check("response.record", &Response::Record(record()));
     check("response.record.empty", &Response::Record(Record::new()));
     check("response.digest", &Response::Digest(record().digest()));
+    check("response.hint", &Response::Hint(Some(record())));
+    check("response.hint.none", &Response::Hint(None));
     check("response.stale", &stale());
 }
 
@@ -48,5 +53,7 @@ fn refusals() {
     check("refused.damaged", &Response::Refused(Refusal::Damaged));
     check("refused.too_large", &Response::Refused(Refusal::TooLarge));
     check("refused.store", &Response::Refused(Refusal::Store));
+    check("refused.hints_full", &Response::Refused(Refusal::HintsFull));
+    check("refused.no_lease", &Response::Refused(Refusal::NoLease));
     check("refused.overloaded", &Response::Refused(Refusal::Overloaded));
 }

@@ -31,13 +31,13 @@ pub(super) struct DigestIgnored;
 impl Seam for DigestIgnored {
     fn request(&self, request: Request, ask: &mut Ask<'_>) -> Request {
         match request {
-            Request::Quorum(quorum::Request::Write { ring, voters, key, record }) => {
+            Request::Quorum(quorum::Request::Write { ring, voters, key, record, strict }) => {
                 let voters = own_digest(ring, &key, ask).unwrap_or(voters);
-                Request::Quorum(quorum::Request::Write { ring, voters, key, record })
+                Request::Quorum(quorum::Request::Write { ring, voters, key, record, strict })
             }
-            Request::Quorum(quorum::Request::Read { ring, voters, key, want }) => {
+            Request::Quorum(quorum::Request::Read { ring, voters, key, want, strict }) => {
                 let voters = own_digest(ring, &key, ask).unwrap_or(voters);
-                Request::Quorum(quorum::Request::Read { ring, voters, key, want })
+                Request::Quorum(quorum::Request::Read { ring, voters, key, want, strict })
             }
             request => request,
         }

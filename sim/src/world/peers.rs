@@ -241,8 +241,8 @@ impl World {
         let mut record = Record::new();
         let _ = record.apply(&write);
         let requests = [
-            henge_quorum::Request::Write { ring, voters, key: key.clone(), record },
-            henge_quorum::Request::Read { ring, voters, key: key.clone(), want: henge_quorum::Want::Record },
+            henge_quorum::Request::Write { ring, voters, key: key.clone(), record, strict: false },
+            henge_quorum::Request::Read { ring, voters, key: key.clone(), want: henge_quorum::Want::Record, strict: false },
         ];
         for request in requests {
             let channel = henge::core::ChannelId(self.next_id());

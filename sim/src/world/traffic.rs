@@ -197,6 +197,8 @@ impl World {
                 Request::Quorum(henge_quorum::Request::Read { voters, want, .. }) => {
                     format!("read {want:?} under {voters:?}")
                 }
+                Request::Quorum(henge_quorum::Request::Keep { .. }) => "keep".to_owned(),
+                Request::Quorum(henge_quorum::Request::Hint { .. }) => "hint".to_owned(),
                 _ => "forwards".to_owned(),
             };
             self.trace.tell(self.now, Some(key), || format!("p{pid} -> p{to} {key} {what}"));
@@ -222,7 +224,10 @@ impl World {
 fn key_of(request: &Request) -> Option<&Key> {
     match request {
         Request::Quorum(
-            henge_quorum::Request::Write { key, .. } | henge_quorum::Request::Read { key, .. },
+            henge_quorum::Request::Write { key, .. }
+            | henge_quorum::Request::Read { key, .. }
+            | henge_quorum::Request::Keep { key, .. }
+            | henge_quorum::Request::Hint { key, .. },
         ) => Some(key),
         Request::Client(
             client::Request::Put { key, .. }

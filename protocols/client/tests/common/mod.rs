@@ -110,7 +110,7 @@ pub fn responses() -> Vec<Response> {
     let value = Value { value: b"blue"[..].into(), written_at: 5, expires_at: Some(9) };
     vec![
         Response::Written { context: context(), acks: 2, hinted: 0 },
-        Response::Found { context: context(), siblings: vec![value] },
+        Response::Found { context: context(), siblings: vec![value], answers: 2, hinted: 0 },
         Response::Status(status()),
         Response::Located(located()),
         Response::Failed(henge_client::Failure::BadRequest { reason: "so".to_owned() }),

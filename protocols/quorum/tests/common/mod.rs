@@ -91,12 +91,15 @@ pub fn requests() -> Vec<Request> {
     let key = Key::new(KEY).unwrap();
     let (ring, voters) = (RING, VOTERS);
     vec![
-        Request::Write { ring, voters, key: key.clone(), record: record() },
-        Request::Read { ring, voters, key, want: Want::Digest },
+        Request::Write { ring, voters, key: key.clone(), record: record(), strict: false },
+        Request::Read { ring, voters, key: key.clone(), want: Want::Digest, strict: true },
+        Request::Keep { ring, primary: peer(1), key: key.clone(), record: record() },
+        Request::Hint { ring, key },
     ]
 }
 
 pub fn responses() -> Vec<Response> {
     let refused = Response::Refused(henge_quorum::Refusal::OtherRing { ring: RING });
-    vec![Response::Record(record()), Response::Digest(record().digest()), stale(), refused]
+    let hint = Response::Hint(Some(record()));
+    vec![Response::Record(record()), Response::Digest(record().digest()), hint, stale(), refused]
 }
