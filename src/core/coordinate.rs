@@ -241,6 +241,10 @@ impl Core {
             }
             StoreResult::Record(_)
             | StoreResult::Occupied(_)
+            | StoreResult::Hint(_)
+            | StoreResult::Hints { .. }
+            | StoreResult::HintQueues { .. }
+            | StoreResult::HintDropped { .. }
             | StoreResult::Repaired
             | StoreResult::Saved => {}
         }

@@ -162,6 +162,10 @@ impl Core {
                 Err(Lost::Failed)
             }
             StoreResult::Occupied(_)
+            | StoreResult::Hint(_)
+            | StoreResult::Hints { .. }
+            | StoreResult::HintQueues { .. }
+            | StoreResult::HintDropped { .. }
             | StoreResult::Updated { .. }
             | StoreResult::Refused(_)
             | StoreResult::Merged { .. }

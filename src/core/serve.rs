@@ -99,6 +99,10 @@ impl Core {
                 quorum::Response::Refused(Refusal::Store)
             }
             StoreResult::Occupied(_)
+            | StoreResult::Hint(_)
+            | StoreResult::Hints { .. }
+            | StoreResult::HintQueues { .. }
+            | StoreResult::HintDropped { .. }
             | StoreResult::Updated { .. }
             | StoreResult::Refused(_)
             | StoreResult::Merged { .. }
@@ -147,6 +151,10 @@ impl Core {
             }
             StoreResult::Record(_)
             | StoreResult::Occupied(_)
+            | StoreResult::Hint(_)
+            | StoreResult::Hints { .. }
+            | StoreResult::HintQueues { .. }
+            | StoreResult::HintDropped { .. }
             | StoreResult::Updated { .. }
             | StoreResult::Refused(_)
             | StoreResult::Repaired
