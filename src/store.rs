@@ -8,15 +8,20 @@
 //! operation, atomic per key: two merges never race.
 
 use bytes::Bytes;
-use henge_types::{ActorId, Applied, DecodeError, Key, Partition, PartitionCount, Record, Write, WriteError};
+use henge_types::{
+    ActorId, Applied, DecodeError, Key, Partition, PartitionCount, PeerId, Record, RecordDigest, Write,
+    WriteError,
+};
 use thiserror::Error;
 
 mod change;
 pub mod fjall;
+mod hint;
 pub mod memory;
 pub mod worker;
 
 pub use change::MERGED_MAX_BYTES;
+pub use hint::{Hint, HintQueue};
 
 /// Numbers the operations that the core gave to its store, in order. Writes are executed in
 /// that order; reads may overtake writes that are not acknowledged yet.
@@ -47,6 +52,24 @@ pub enum ReadOp {
         /// The partitions asked about.
         partitions: Vec<Partition>,
     },
+    /// The hint of a key, whoever it waits for.
+    Hint {
+        /// The key.
+        key: Key,
+    },
+    /// A part of the queue of `primary`, in the order (position, key).
+    Hints {
+        /// For whom they wait.
+        primary: PeerId,
+        /// The key after which to begin; `None` begins at the front.
+        after: Option<Key>,
+        /// About how many bytes of keys and records. The first comes, however large.
+        bytes_max: usize,
+        /// How many hints.
+        count_max: usize,
+    },
+    /// What waits for each primary.
+    HintQueues,
 }
 
 /// A change to the store.
@@ -75,6 +98,48 @@ pub enum WriteOp {
         key: Key,
         /// What they have.
         record: Record,
+    },
+    /// Merges a record into the hint of `key`, which waits for `primary` from now on too.
+    MergeHint {
+        /// The key.
+        key: Key,
+        /// The voter that cannot be reached.
+        primary: PeerId,
+        /// The record to merge.
+        record: Record,
+        /// The time, in milliseconds of Unix time.
+        now_unix_ms: u64,
+        /// How many bytes may wait for one primary. What would exceed it is refused.
+        max_bytes: u64,
+    },
+    /// Applies a put or delete of this peer's own, as a fallback, to the hint of `key`
+    /// ([`Record::apply`]), which waits for `primary` from now on too.
+    UpdateHint {
+        /// The key.
+        key: Key,
+        /// The voter that cannot be reached.
+        primary: PeerId,
+        /// The write; its time is that of the hint.
+        write: Write,
+        /// As in [`WriteOp::MergeHint`].
+        max_bytes: u64,
+    },
+    /// The hint of `key` waits for `primary` no more, if it is still what was delivered. Nobody
+    /// waits for the sync of it: what a crash brings back is delivered again.
+    DropHint {
+        /// The key.
+        key: Key,
+        /// Who has it now.
+        primary: PeerId,
+        /// The digest of the record that was delivered.
+        digest: RecordDigest,
+    },
+    /// The hint of `key` waits for `primary` no more, but lies in quarantine.
+    QuarantineHint {
+        /// The key.
+        key: Key,
+        /// For whom it waited.
+        primary: PeerId,
     },
     /// Saves one piece of metadata. Always synced before it is reported, whatever the durability.
     Save {
@@ -124,30 +189,56 @@ pub enum StoreResult {
     Record(Record),
     /// To [`ReadOp::Occupied`]: those of the partitions that hold a record.
     Occupied(Vec<Partition>),
-    /// To [`WriteOp::Update`]: what was done, and the record as it is now.
+    /// To [`ReadOp::Hint`]: `None` where no hint is kept for the key.
+    Hint(Option<Record>),
+    /// To [`ReadOp::Hints`].
+    Hints {
+        /// The hints.
+        hints: Vec<Hint>,
+        /// Whether there are others after the last of them.
+        more: bool,
+        /// How many could not be read: they are in quarantine now.
+        damaged: usize,
+    },
+    /// To [`ReadOp::HintQueues`].
+    HintQueues {
+        /// Those that are not empty, by primary.
+        queues: Vec<HintQueue>,
+        /// How many hints lie in quarantine.
+        quarantined: u64,
+    },
+    /// To [`WriteOp::Update`] or [`WriteOp::UpdateHint`]: what was done, and the record as it is now.
     Updated {
         /// What was done.
         applied: Applied,
         /// The record with the write.
         record: Record,
     },
-    /// To [`WriteOp::Update`] or [`WriteOp::Merge`]: a bound forbids it; nothing changed.
+    /// To the writes that update or merge: a bound forbids it; nothing changed.
     Refused(WriteError),
-    /// To [`WriteOp::Merge`].
+    /// To [`WriteOp::Merge`] or [`WriteOp::MergeHint`].
     Merged {
-        /// Whether the record changed.
+        /// Whether the record changed, or a hint waits for one primary more.
         changed: bool,
         /// Whether the merged record knows a write of this peer's own that its store had not.
         rolled_back: bool,
         /// Whether the key is damaged, so that what is stored may not be all that was.
         damaged: bool,
     },
+    /// To [`WriteOp::DropHint`] or [`WriteOp::QuarantineHint`].
+    HintDropped {
+        /// Whether the hint left the queue of that primary.
+        dropped: bool,
+        /// Whether it waited for nobody else: this peer may have forgotten writes that it did as a
+        /// fallback.
+        gone: bool,
+    },
     /// To [`WriteOp::Repair`].
     Repaired,
     /// To [`WriteOp::Save`].
     Saved,
     /// The stored record cannot be read. Its bytes are in quarantine, and the key answers so until
-    /// it is repaired.
+    /// it is repaired; a hint is answered so once, and is no more from then on.
     Damaged,
     /// The store failed; nothing changed, or (for a write) it may have.
     Failed(StoreError),

@@ -8,7 +8,7 @@ use henge::core::Saved;
 use henge::store::memory::Memory;
 use henge::store::worker::Durability;
 use henge::store::{MetaKey, ReadOp, Store, StoreError, StoreOp, StoreResult, Ticket, WriteOp};
-use henge_types::{Applied, Key, Record};
+use henge_types::{Key, Record};
 
 use crate::rng::Rng;
 
@@ -52,6 +52,10 @@ fn record(store: &dyn Store, key: &Key) -> Option<Record> {
     match store.read(&ReadOp::Get { key: key.clone() }) {
         StoreResult::Record(record) => Some(record),
         StoreResult::Occupied(_)
+        | StoreResult::Hint(_)
+        | StoreResult::Hints { .. }
+        | StoreResult::HintQueues { .. }
+        | StoreResult::HintDropped { .. }
         | StoreResult::Updated { .. }
         | StoreResult::Refused(_)
         | StoreResult::Merged { .. }
@@ -280,13 +284,18 @@ impl Disk {
 
 fn changes(result: &StoreResult) -> bool {
     match result {
-        StoreResult::Updated { applied: Applied::Written, .. }
+        // A write that is repeated may have made a hint wait for one primary more.
+        StoreResult::Updated { .. }
         | StoreResult::Merged { changed: true, .. }
         | StoreResult::Repaired
         | StoreResult::Saved => true,
-        StoreResult::Updated { applied: Applied::Repeated(_), .. }
+        // A hint that was dropped and comes back in a crash is delivered again.
+        StoreResult::HintDropped { .. }
         | StoreResult::Merged { changed: false, .. }
         | StoreResult::Record(_)
+        | StoreResult::Hint(_)
+        | StoreResult::Hints { .. }
+        | StoreResult::HintQueues { .. }
         | StoreResult::Occupied(_)
         | StoreResult::Refused(_)
         | StoreResult::Damaged

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use henge_types::limits::RECORD_MAX_BYTES;
-use henge_types::{ActorId, Applied, Key, Record, Write, WriteError};
+use henge_types::{ActorId, Applied, Key, PeerId, Record, Write, WriteError};
 
-use super::{MetaKey, StoreResult, WriteOp};
+use super::{MetaKey, StoreResult, WriteOp, hint};
 
 /// Largest record that a merge may leave, in bytes by [`Record::size_bytes`].
 ///
@@ -16,6 +16,7 @@ pub const MERGED_MAX_BYTES: usize = 2 * RECORD_MAX_BYTES;
 #[derive(Debug)]
 pub(super) enum Target {
     Record(Key, Edit),
+    Hint(Key, PeerId, hint::Edit),
     Meta(MetaKey, Bytes),
 }
 
@@ -25,6 +26,16 @@ impl From<WriteOp> for Target {
             WriteOp::Update { key, write } => Self::Record(key, Edit::Update(write)),
             WriteOp::Merge { key, record, own } => Self::Record(key, Edit::Merge(record, own)),
             WriteOp::Repair { key, record } => Self::Record(key, Edit::Repair(record)),
+            WriteOp::MergeHint { key, primary, record, now_unix_ms, max_bytes } => {
+                Self::Hint(key, primary, hint::Edit::Merge { record, now_unix_ms, max_bytes })
+            }
+            WriteOp::UpdateHint { key, primary, write, max_bytes } => {
+                Self::Hint(key, primary, hint::Edit::Update { write, max_bytes })
+            }
+            WriteOp::DropHint { key, primary, digest } => {
+                Self::Hint(key, primary, hint::Edit::Drop { digest })
+            }
+            WriteOp::QuarantineHint { key, primary } => Self::Hint(key, primary, hint::Edit::Quarantine),
             WriteOp::Save { key, value } => Self::Meta(key, value),
         }
     }
@@ -92,7 +103,7 @@ impl Reply {
     }
 }
 
-fn update(slot: Slot, write: &Write) -> Change {
+pub(super) fn update(slot: Slot, write: &Write) -> Change {
     if slot.damaged {
         return Change::Keep(StoreResult::Damaged);
     }
@@ -104,7 +115,7 @@ fn update(slot: Slot, write: &Write) -> Change {
     }
 }
 
-fn merge(slot: Slot, incoming: Record, own: Option<ActorId>) -> Change {
+pub(super) fn merge(slot: Slot, incoming: Record, own: Option<ActorId>) -> Change {
     let damaged = slot.damaged;
     let known = |actor: &ActorId| slot.record.as_ref().map_or(0, |r| r.clock().get(actor));
     let rolled_back = own.is_some_and(|own| incoming.clock().get(&own) > known(&own));

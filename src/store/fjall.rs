@@ -4,9 +4,12 @@
 //! |---|---|---|
 //! | `records` | position (8 bytes, big-endian) ‖ key | the record's stored form |
 //! | `damaged` | as in `records` | what could not be read: a version byte, whether bytes follow, and those |
+//! | `hints` | as in `records` | the stored form of a hint: its record, and for whom it waits since when |
+//! | `hint_queues` | primary (1 byte length, then its bytes) ‖ as in `hints` | since when it waits, and its bytes |
+//! | `quarantine` | a number (8 bytes, big-endian) | a hint that was not delivered in time, or cannot be read |
 //! | `meta` | [`MetaKey::name`] | the stored form that the core gave |
 //!
-//! A partition is thus one range of `records`.
+//! A partition is thus one range of `records`, and the queue of a primary one of `hint_queues`.
 //!
 //! The crate counts any failed write to its files as final, and so does this store: it then
 //! answers every write with [`StoreError::Poisoned`] and goes on reading.
@@ -22,13 +25,15 @@ use henge_types::codec::Stored;
 use henge_types::{Key, Record};
 
 use self::batch::Batch;
-use self::files::Directory;
+use self::files::{Directory, Keyspaces};
 use self::space::Space;
+use super::hint::Totals;
 use super::{MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
 
 mod batch;
 mod error;
 mod files;
+mod hints;
 mod journal;
 mod manifest;
 mod occupied;
@@ -51,7 +56,14 @@ pub struct Fjall {
     database: Database,
     records: Keyspace,
     damaged: Keyspace,
+    hints: Keyspace,
+    hint_queues: Keyspace,
+    quarantine: Keyspace,
     meta: Keyspace,
+    /// What `hint_queues` holds in all.
+    totals: Mutex<Totals>,
+    /// How many entries `quarantine` has, and the next number there: nothing leaves it.
+    quarantined: AtomicU64,
     /// How many keys are in `damaged`, so that a healthy store never looks there.
     damaged_keys: AtomicU64,
     /// Held while a batch is put together and committed.
@@ -72,12 +84,18 @@ impl Fjall {
         let directory = Directory::claim(directory.as_ref())?;
         directory.create_store()?;
         directory.check_format()?;
-        let (database, [records, damaged, meta]) = directory.open_store()?;
+        let (database, keyspaces) = directory.open_store()?;
+        let Keyspaces { records, damaged, hints, hint_queues, quarantine, meta } = keyspaces;
         let store = Self {
             database,
             records,
             damaged,
+            hints,
+            hint_queues,
+            quarantine,
             meta,
+            totals: Mutex::new(Totals::default()),
+            quarantined: AtomicU64::new(0),
             damaged_keys: AtomicU64::new(0),
             writing: Mutex::new(()),
             space: Space::new(directory.path()),
@@ -86,6 +104,7 @@ impl Fjall {
         };
         let damaged_keys = store.damaged.len().map_err(|e| store.error(&e))?;
         store.damaged_keys.store(damaged_keys as u64, Ordering::Release);
+        store.count_hints()?;
         Ok(store)
     }
 
@@ -151,7 +170,11 @@ impl Fjall {
     }
 
     fn raw(&self, place: &[u8]) -> Result<Raw, StoreError> {
-        match self.records.get(place) {
+        self.raw_in(&self.records, place)
+    }
+
+    fn raw_in(&self, keyspace: &Keyspace, place: &[u8]) -> Result<Raw, StoreError> {
+        match keyspace.get(place) {
             Ok(None) => Ok(Raw::Absent),
             Ok(Some(bytes)) => Ok(Raw::Bytes(bytes)),
             Err(e) if error::is_damage(&e) => Ok(Raw::Unreadable { reason: e.to_string() }),
@@ -161,9 +184,10 @@ impl Fjall {
 
     /// Waits while the disk is behind, as long as it may catch up.
     fn wait_for_disk(&self) -> Result<(), StoreError> {
-        self.wait_until(|| {
-            self.records.sealed_memtable_count() < SEALED_MAX && self.records.tree.l0_run_count() < RUNS_MAX
-        })
+        let keeps_up = |keyspace: &Keyspace| {
+            keyspace.sealed_memtable_count() < SEALED_MAX && keyspace.tree.l0_run_count() < RUNS_MAX
+        };
+        self.wait_until(|| keeps_up(&self.records) && keeps_up(&self.hints))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the crate has no way to wait for its flush threads")]
@@ -213,6 +237,14 @@ impl Store for Fjall {
         match op {
             ReadOp::Get { key } => self.get(key),
             ReadOp::Occupied { count, partitions } => self.occupied(*count, partitions),
+            ReadOp::Hint { key } => self.hint(key),
+            ReadOp::Hints { primary, after, bytes_max, count_max } => {
+                self.list_hints(*primary, after.as_ref(), (*bytes_max, *count_max))
+            }
+            ReadOp::HintQueues => StoreResult::HintQueues {
+                queues: self.totals().queues(),
+                quarantined: self.quarantined.load(Ordering::Acquire),
+            },
         }
     }
 

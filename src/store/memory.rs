@@ -5,12 +5,14 @@
 //! written yet.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use henge_types::{Key, Partition, PartitionCount, Position, Record};
+use henge_types::{Key, Partition, PartitionCount, PeerId, Position, Record};
 
 use super::change::{Change, Slot, Target};
+use super::hint::{self, Found, Outcome, Quarantined, Remains, Totals};
 use super::{MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
 
 /// Everything in one map. Clone it by [`Memory::durable`].
@@ -29,9 +31,14 @@ struct State {
 
 #[derive(Debug, Default, Clone)]
 struct Image {
-    records: BTreeMap<(Position, Key), Entry>,
+    records: BTreeMap<Place, Entry>,
+    hints: BTreeMap<Place, Kept>,
+    hint_queues: Totals,
+    quarantine: Vec<Quarantined>,
     meta: BTreeMap<MetaKey, Bytes>,
 }
+
+type Place = (Position, Key);
 
 /// What is under a key: a record, one that cannot be read any more, or both (merged since).
 #[derive(Debug, Clone, Default)]
@@ -40,9 +47,18 @@ struct Entry {
     damaged: bool,
 }
 
+/// A hint, and whether it cannot be read any more.
+#[derive(Debug, Clone)]
+struct Kept {
+    hint: hint::Entry,
+    damaged: bool,
+}
+
 #[derive(Debug)]
 enum Undo {
-    Record((Position, Key), Option<Entry>),
+    Record(Place, Option<Entry>),
+    Hint(Place, Option<Kept>),
+    Quarantined,
     Meta(MetaKey, Option<Bytes>),
 }
 
@@ -88,13 +104,27 @@ impl Memory {
         let place = (key.position(), key.clone());
         let undone = state.unsynced.iter_mut().flatten().filter_map(|undo| match undo {
             Undo::Record(at, entry) if *at == place => entry.as_mut(),
-            Undo::Record(..) | Undo::Meta(..) => None,
+            Undo::Record(..) | Undo::Hint(..) | Undo::Quarantined | Undo::Meta(..) => None,
         });
         let now = state.now.records.get_mut(&place);
         let found = now.is_some();
         for entry in now.into_iter().chain(undone) {
             *entry = Entry { record: None, damaged: true };
         }
+        found
+    }
+
+    /// Makes the hint of `key` unreadable, on the disk too; says whether there was one.
+    pub fn damage_hint(&self, key: &Key) -> bool {
+        let state = &mut *self.state();
+        let place = (key.position(), key.clone());
+        let undone = state.unsynced.iter_mut().flatten().filter_map(|undo| match undo {
+            Undo::Hint(at, kept) if *at == place => kept.as_mut(),
+            Undo::Record(..) | Undo::Hint(..) | Undo::Quarantined | Undo::Meta(..) => None,
+        });
+        let now = state.now.hints.get_mut(&place);
+        let found = now.is_some();
+        now.into_iter().chain(undone).for_each(|kept| kept.damaged = true);
         found
     }
 
@@ -115,7 +145,7 @@ impl Store for Memory {
     }
 
     fn read(&self, op: &ReadOp) -> StoreResult {
-        let state = self.state();
+        let state = &mut *self.state();
         match op {
             ReadOp::Get { key } => match state.now.records.get(&(key.position(), key.clone())) {
                 None => StoreResult::Record(Record::new()),
@@ -126,6 +156,18 @@ impl Store for Memory {
                 let holds = |p: &Partition| state.now.occupied(*p, *count);
                 StoreResult::Occupied(partitions.iter().copied().filter(holds).collect())
             }
+            ReadOp::Hint { key } => state.change(|now, undo| match now.find_hint(key, undo) {
+                Found::Entry(entry) => StoreResult::Hint(entry.map(|entry| entry.record)),
+                Found::Damaged => StoreResult::Damaged,
+            }),
+            ReadOp::Hints { primary, after, bytes_max, count_max } => {
+                let max = (*bytes_max, *count_max);
+                state.change(|now, undo| now.list_hints(*primary, after.as_ref(), max, undo))
+            }
+            ReadOp::HintQueues => StoreResult::HintQueues {
+                queues: state.now.hint_queues.queues(),
+                quarantined: state.now.quarantine.len() as u64,
+            },
         }
     }
 
@@ -134,12 +176,7 @@ impl Store for Memory {
         if let Some(error) = &state.fault {
             return ops.iter().map(|_| StoreResult::Failed(error.clone())).collect();
         }
-        let mut undo = Vec::new();
-        let results = ops.into_iter().map(|op| state.now.execute(op, &mut undo)).collect();
-        if !undo.is_empty() {
-            state.unsynced.push(undo);
-        }
-        results
+        state.change(|now, undo| ops.into_iter().map(|op| now.execute(op, undo)).collect())
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -156,10 +193,23 @@ impl Store for Memory {
     }
 }
 
+impl State {
+    /// One batch.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Image, &mut Vec<Undo>) -> T) -> T {
+        let mut undo = Vec::new();
+        let result = change(&mut self.now, &mut undo);
+        if !undo.is_empty() {
+            self.unsynced.push(undo);
+        }
+        result
+    }
+}
+
 impl Image {
     fn execute(&mut self, op: WriteOp, undo: &mut Vec<Undo>) -> StoreResult {
         let (key, edit) = match Target::from(op) {
             Target::Record(key, edit) => (key, edit),
+            Target::Hint(key, primary, edit) => return self.execute_hint(&key, primary, edit, undo),
             Target::Meta(key, value) => {
                 undo.push(Undo::Meta(key, self.meta.insert(key, value)));
                 return StoreResult::Saved;
@@ -199,6 +249,8 @@ impl Image {
                 Undo::Record(place, None) => {
                     self.records.remove(place);
                 }
+                Undo::Hint(place, kept) => drop(self.set_hint(place, kept.clone())),
+                Undo::Quarantined => drop(self.quarantine.pop()),
                 Undo::Meta(key, Some(value)) => {
                     self.meta.insert(*key, value.clone());
                 }
@@ -207,6 +259,81 @@ impl Image {
                 }
             }
         }
+    }
+
+    fn execute_hint(
+        &mut self,
+        key: &Key,
+        primary: PeerId,
+        edit: hint::Edit,
+        undo: &mut Vec<Undo>,
+    ) -> StoreResult {
+        let found = self.find_hint(key, undo);
+        match edit.apply(key, primary, found, |peer| self.hint_queues.bytes(peer)) {
+            Outcome::Keep(result) => result,
+            Outcome::Set { entry, quarantined, result } => {
+                if let Some(quarantined) = quarantined {
+                    self.quarantine.push(quarantined);
+                    undo.push(Undo::Quarantined);
+                }
+                let place = (key.position(), key.clone());
+                let old = self.set_hint(&place, entry.map(|hint| Kept { hint, damaged: false }));
+                undo.push(Undo::Hint(place, old));
+                result
+            }
+        }
+    }
+
+    /// The hint of `key`. One that cannot be read goes to quarantine.
+    fn find_hint(&mut self, key: &Key, undo: &mut Vec<Undo>) -> Found {
+        let place = (key.position(), key.clone());
+        match self.hints.get(&place) {
+            None => return Found::Entry(None),
+            Some(kept) if !kept.damaged => return Found::Entry(Some(kept.hint.clone())),
+            Some(_) => {}
+        }
+        let old = self.set_hint(&place, None);
+        for (primary, since) in old.iter().flat_map(|kept| &kept.hint.primaries) {
+            let remains = Remains::Damaged(None);
+            let key = key.clone();
+            self.quarantine.push(Quarantined { primary: *primary, key, since_unix_ms: *since, remains });
+            undo.push(Undo::Quarantined);
+        }
+        undo.push(Undo::Hint(place, old));
+        Found::Damaged
+    }
+
+    fn set_hint(&mut self, place: &Place, kept: Option<Kept>) -> Option<Kept> {
+        let places = |kept: Option<&Kept>| kept.map(|kept| kept.hint.places(&place.1)).unwrap_or_default();
+        let after = places(kept.as_ref());
+        let old = match kept {
+            Some(kept) => self.hints.insert(place.clone(), kept),
+            None => self.hints.remove(place),
+        };
+        self.hint_queues.change(&places(old.as_ref()), &after);
+        old
+    }
+
+    fn list_hints(
+        &mut self,
+        primary: PeerId,
+        after: Option<&Key>,
+        (bytes_max, count_max): (usize, usize),
+        undo: &mut Vec<Undo>,
+    ) -> StoreResult {
+        let begin = after.map_or(Bound::Unbounded, |key| Bound::Excluded((key.position(), key.clone())));
+        let mine = |(place, kept): (&Place, &Kept)| {
+            kept.hint.primaries.contains_key(&primary).then(|| place.1.clone())
+        };
+        let keys: Vec<Key> = self.hints.range((begin, Bound::Unbounded)).filter_map(mine).collect();
+        let mut list = hint::List::new(primary, bytes_max, count_max);
+        for key in keys {
+            let found = self.find_hint(&key, undo);
+            if !list.push(key, found) {
+                return list.finish(true);
+            }
+        }
+        list.finish(false)
     }
 
     fn occupied(&self, partition: Partition, count: PartitionCount) -> bool {

@@ -177,11 +177,14 @@ impl fmt::Debug for Worker {
 
 fn write_bytes(op: &WriteOp) -> usize {
     match op {
-        WriteOp::Update { write, .. } => match &write.content {
+        WriteOp::Update { write, .. } | WriteOp::UpdateHint { write, .. } => match &write.content {
             Content::Value(bytes) => bytes.len(),
             Content::Tombstone => 0,
         },
-        WriteOp::Merge { record, .. } | WriteOp::Repair { record, .. } => record.size_bytes(),
+        WriteOp::Merge { record, .. }
+        | WriteOp::Repair { record, .. }
+        | WriteOp::MergeHint { record, .. } => record.size_bytes(),
+        WriteOp::DropHint { .. } | WriteOp::QuarantineHint { .. } => 0,
         WriteOp::Save { value, .. } => value.len(),
     }
 }

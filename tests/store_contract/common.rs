@@ -89,6 +89,10 @@ pub(crate) trait Bed {
     fn reopen(&mut self);
     /// Makes the stored record of `key` unreadable.
     fn damage(&mut self, key: &Key);
+    /// Makes the hint of `key` unreadable.
+    fn damage_hint(&mut self, key: &Key);
+    /// The machine crashes: what was not synced is lost, where this store can tell.
+    fn crash(&mut self);
 }
 
 pub(crate) struct InMemory(pub(crate) Arc<Memory>);
@@ -105,6 +109,14 @@ impl Bed for InMemory {
 
     fn damage(&mut self, key: &Key) {
         assert!(self.0.damage(key));
+    }
+
+    fn damage_hint(&mut self, key: &Key) {
+        assert!(self.0.damage_hint(key));
+    }
+
+    fn crash(&mut self) {
+        self.0.crash(0);
     }
 }
 
@@ -124,6 +136,14 @@ impl OnDisk {
         self.store.clone().unwrap()
     }
 
+    fn cut(&mut self, keyspace: &str, key: &Key) {
+        self.raw_in(keyspace, |_, stored| {
+            let mut bytes = stored.get(place(key)).unwrap().unwrap().to_vec();
+            bytes.truncate(bytes.len() / 2);
+            stored.insert(place(key), bytes).unwrap();
+        });
+    }
+
     pub(crate) fn close(&mut self) {
         let store = self.store.take().unwrap();
         assert_eq!(Arc::strong_count(&store), 1, "somebody still holds the store");
@@ -131,11 +151,15 @@ impl OnDisk {
 
     /// Changes the files by hand.
     pub(crate) fn raw(&mut self, change: impl FnOnce(&fjall::Database, &fjall::Keyspace)) {
+        self.raw_in("records", change);
+    }
+
+    fn raw_in(&mut self, keyspace: &str, change: impl FnOnce(&fjall::Database, &fjall::Keyspace)) {
         self.close();
         let database = fjall::Database::builder(self.directory.path().join("store")).open().unwrap();
-        let records = database.keyspace("records", Default::default).unwrap();
-        change(&database, &records);
-        drop(records);
+        let keyspace = database.keyspace(keyspace, Default::default).unwrap();
+        change(&database, &keyspace);
+        drop(keyspace);
         drop(database);
         self.store = Some(open(self.directory.path()));
     }
@@ -152,11 +176,15 @@ impl Bed for OnDisk {
     }
 
     fn damage(&mut self, key: &Key) {
-        self.raw(|_, records| {
-            let mut bytes = records.get(place(key)).unwrap().unwrap().to_vec();
-            bytes.truncate(bytes.len() / 2);
-            records.insert(place(key), bytes).unwrap();
-        });
+        self.cut("records", key);
+    }
+
+    fn damage_hint(&mut self, key: &Key) {
+        self.cut("hints", key);
+    }
+
+    fn crash(&mut self) {
+        self.reopen();
     }
 }
 

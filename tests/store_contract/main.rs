@@ -7,5 +7,6 @@ mod contract;
 mod crash;
 mod damage;
 mod files;
+mod hints;
 mod property;
 mod worker;

@@ -142,6 +142,12 @@ pub enum WriteError {
         /// Its encoded size with the write, estimated from above.
         bytes: usize,
     },
+    /// As much as may wait for a peer that is down waits for it already.
+    #[error("the hints for a peer that is down would take more than {max_bytes} bytes")]
+    HintsFull {
+        /// How much may wait for one peer, in bytes.
+        max_bytes: u64,
+    },
     /// A clock knows a newer write of this actor than this store does: the store was rolled back.
     #[error("a write of this peer's own is missing from its store")]
     RolledBack,

@@ -5,24 +5,35 @@ use std::sync::atomic::Ordering;
 
 use ::fjall::Slice;
 use bytes::Bytes;
-use henge_types::Record;
 use henge_types::codec::Stored;
+use henge_types::{Key, Record};
 
+use super::hints::{HintChange, put_hints};
 use super::{Fjall, Raw, place, quarantine};
 use crate::store::change::{Change, Slot, Target};
+use crate::store::hint::Quarantined;
 use crate::store::{MetaKey, StoreError, StoreResult, WriteOp};
 
 /// What a batch will write. `None` removes.
 pub(super) struct Batch<'a> {
-    store: &'a Fjall,
+    pub(super) store: &'a Fjall,
     records: BTreeMap<Vec<u8>, Option<Slice>>,
     damaged: BTreeMap<Vec<u8>, Option<Slice>>,
+    pub(super) hints: BTreeMap<Key, HintChange>,
+    pub(super) quarantined: Vec<Quarantined>,
     meta: BTreeMap<MetaKey, Bytes>,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(store: &'a Fjall) -> Self {
-        Self { store, records: BTreeMap::new(), damaged: BTreeMap::new(), meta: BTreeMap::new() }
+        Self {
+            store,
+            records: BTreeMap::new(),
+            damaged: BTreeMap::new(),
+            hints: BTreeMap::new(),
+            quarantined: Vec::new(),
+            meta: BTreeMap::new(),
+        }
     }
 
     /// Executes `op` on top of what the batch has done so far.
@@ -31,6 +42,9 @@ impl<'a> Batch<'a> {
             Target::Meta(key, value) => {
                 self.meta.insert(key, value);
                 StoreResult::Saved
+            }
+            Target::Hint(key, primary, edit) => {
+                self.execute_hint(key, primary, edit).unwrap_or_else(StoreResult::Failed)
             }
             Target::Record(key, edit) => {
                 let place = place(&key);
@@ -62,7 +76,7 @@ impl<'a> Batch<'a> {
 
     /// Writes everything at once; with nothing to write the disk is not touched.
     pub(super) fn commit(self) -> Result<(), StoreError> {
-        if self.records.is_empty() && self.damaged.is_empty() && self.meta.is_empty() {
+        if self.is_empty() {
             return Ok(());
         }
         let store = self.store;
@@ -88,11 +102,19 @@ impl<'a> Batch<'a> {
         for (key, value) in self.meta {
             batch.insert(&store.meta, key.name(), value.as_ref());
         }
+        put_hints(&mut batch, store, &self.hints, &self.quarantined)?;
         // A reader that finds the count raised early looks once more than it needs to.
         store.damaged_keys.fetch_add(more, Ordering::AcqRel);
         batch.commit().map_err(|e| store.fail(&e))?;
         store.damaged_keys.fetch_sub(fewer, Ordering::AcqRel);
+        store.quarantined.fetch_add(self.quarantined.len() as u64, Ordering::AcqRel);
+        let mut totals = store.totals();
+        self.hints.iter().for_each(|(key, change)| totals.change(&change.before, &change.after(key)));
         Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.damaged.is_empty() && self.hints.is_empty() && self.meta.is_empty()
     }
 
     fn change(&mut self, place: Vec<u8>, change: Change) -> Result<StoreResult, StoreError> {

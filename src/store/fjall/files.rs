@@ -14,6 +14,16 @@ use crate::store::StoreError;
 /// The format of the files that this henge writes. Older ones are migrated, newer ones refused.
 pub const FORMAT: u8 = 1;
 
+/// What the database is divided into.
+pub(super) struct Keyspaces {
+    pub(super) records: Keyspace,
+    pub(super) damaged: Keyspace,
+    pub(super) hints: Keyspace,
+    pub(super) hint_queues: Keyspace,
+    pub(super) quarantine: Keyspace,
+    pub(super) meta: Keyspace,
+}
+
 /// A data directory that belongs to this process until it is dropped.
 pub(super) struct Directory {
     path: PathBuf,
@@ -79,8 +89,8 @@ impl Directory {
         }
     }
 
-    /// The database and its keyspaces: records, damaged, meta.
-    pub(super) fn open_store(&self) -> Result<(Database, [Keyspace; 3]), StoreError> {
+    /// The database and its keyspaces.
+    pub(super) fn open_store(&self) -> Result<(Database, Keyspaces), StoreError> {
         manifest::check(&self.store())?;
         journal::cut_torn_tail(&self.store())?;
         self.open_files(&self.store())
@@ -90,13 +100,18 @@ impl Directory {
         self.path.join("store")
     }
 
-    fn open_files(&self, path: &Path) -> Result<(Database, [Keyspace; 3]), StoreError> {
+    fn open_files(&self, path: &Path) -> Result<(Database, Keyspaces), StoreError> {
         let open = || {
             let database = options::database(path).open()?;
-            let records = database.keyspace("records", options::records)?;
-            let damaged = database.keyspace("damaged", options::small)?;
-            let meta = database.keyspace("meta", options::small)?;
-            Ok((database, [records, damaged, meta]))
+            let keyspaces = Keyspaces {
+                records: database.keyspace("records", options::records)?,
+                damaged: database.keyspace("damaged", options::small)?,
+                meta: database.keyspace("meta", options::small)?,
+                hints: database.keyspace("hints", options::hints)?,
+                hint_queues: database.keyspace("hint_queues", options::small)?,
+                quarantine: database.keyspace("quarantine", options::small)?,
+            };
+            Ok((database, keyspaces))
         };
         match catch_unwind(AssertUnwindSafe(open)) {
             Ok(opened) => opened.map_err(|e| error::open_error(&self.path, &e)),

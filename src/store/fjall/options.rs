@@ -14,6 +14,8 @@ const WORKERS: usize = 1;
 /// A memtable of records, in bytes; under load there are up to four. With half of it a busy machine
 /// did about half as many updates per second, with twice of it some half more (measured).
 const MEMTABLE_BYTES: u64 = 32 << 20;
+/// A memtable of hints, in bytes: most leave again before they would be written to a table.
+const HINTS_MEMTABLE_BYTES: u64 = 8 << 20;
 /// A memtable of the small keyspaces, in bytes.
 const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
 /// All journals together, in bytes: what an unclean stop has to replay at most.
@@ -39,6 +41,11 @@ pub(super) fn records() -> KeyspaceCreateOptions {
         CompressionType::None,
         CompressionType::Lz4,
     ]))
+}
+
+/// The keyspace of hints.
+pub(super) fn hints() -> KeyspaceCreateOptions {
+    small().max_memtable_size(HINTS_MEMTABLE_BYTES)
 }
 
 /// The other keyspaces.

@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use henge_types::Applied;
 use tokio::sync::mpsc::Sender;
 
 use super::queue::{Queue, Taken};
@@ -115,13 +114,18 @@ impl<'a> Writer<'a> {
 /// Whether the store holds something that it did not hold before.
 fn changes(result: &StoreResult) -> bool {
     match result {
-        StoreResult::Updated { applied: Applied::Written, .. }
+        // A write that is repeated may have made a hint wait for one primary more.
+        StoreResult::Updated { .. }
         | StoreResult::Merged { changed: true, .. }
         | StoreResult::Repaired
         | StoreResult::Saved => true,
-        StoreResult::Updated { applied: Applied::Repeated(_), .. }
+        // A hint that was dropped and comes back in a crash is delivered again.
+        StoreResult::HintDropped { .. }
         | StoreResult::Merged { changed: false, .. }
         | StoreResult::Record(_)
+        | StoreResult::Hint(_)
+        | StoreResult::Hints { .. }
+        | StoreResult::HintQueues { .. }
         | StoreResult::Occupied(_)
         | StoreResult::Refused(_)
         | StoreResult::Damaged
