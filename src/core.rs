@@ -49,6 +49,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const REPLAN_AFTER: Duration = Duration::from_millis(20);
 /// When metadata that could not be saved is saved again: the disk may have room by then.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const HINTS_MAX_BYTES: u64 = 1 << 30;
 /// Damaged keys under repair at a time; further ones wait until they are asked for again.
 const UNDAMAGING_MAX: usize = 256;
 
@@ -88,6 +89,9 @@ pub struct Core {
     dots: DotCounter,
     records: Option<henge_membership::Reservation>,
     saved_view: SavedView,
+    /// Whether this peer may not have all any more that it wrote in the place of others: what it writes
+    /// next in such a place it writes as another actor.
+    fallback_forgot: bool,
     links: Links,
     /// Where this peer can be dialled, as far as it was told.
     addresses: Vec<Multiaddr>,

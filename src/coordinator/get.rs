@@ -176,7 +176,12 @@ impl Get {
     }
 
     /// A stand-in told what it keeps of the key, or failed.
-    pub fn on_hint(&mut self, peer: PeerId, hint: Result<Option<Record>, ()>, fallbacks: &[PeerId]) -> Vec<Ask> {
+    pub fn on_hint(
+        &mut self,
+        peer: PeerId,
+        hint: Result<Option<Record>, ()>,
+        fallbacks: &[PeerId],
+    ) -> Vec<Ask> {
         let Some(stand_in) = self.stand_ins.get_mut(&peer) else { return Vec::new() };
         *stand_in = match hint {
             Ok(Some(record)) => StandIn::Keeps(record),
@@ -258,7 +263,9 @@ impl Get {
     }
 
     fn hints(&self) -> impl Iterator<Item = &Record> {
-        self.stand_ins.values().filter_map(|s| if let StandIn::Keeps(record) = s { Some(record) } else { None })
+        self.stand_ins
+            .values()
+            .filter_map(|s| if let StandIn::Keeps(record) = s { Some(record) } else { None })
     }
 
     fn merged(&self) -> Outcome {

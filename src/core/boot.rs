@@ -114,6 +114,8 @@ impl Core {
             member,
             dots: DotCounter::new(counters.dots),
             saved_view: super::SavedView::default(),
+            // What was handed over before the start is not remembered.
+            fallback_forgot: true,
             links: Links::default(),
             addresses: Vec::new(),
             join,

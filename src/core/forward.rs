@@ -27,7 +27,9 @@ impl Core {
         let Task::Put(put) = &operation.task else { return };
         let strict = put.options.strict;
         match put.options.hop {
-            Hop::StandIn if !strict && put.standing_in.is_none() => return self.stand_in(op, operation, voters),
+            Hop::StandIn if !strict && put.standing_in.is_none() => {
+                return self.stand_in(op, operation, voters);
+            }
             Hop::Forwarded | Hop::StandIn => {
                 return self.finish(op, operation, Response::Failed(Failure::NotReplica));
             }

@@ -205,6 +205,7 @@ impl Core {
 
     // The coordinator's own answer counts as another replica's would: if the voters are still
     // those of the attempt.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a store has no other answer to this")]
     pub(super) fn on_own_read(&mut self, attempt: Attempt, result: StoreResult) {
         let Some((voters, partition, key, strict)) = self.reading(attempt) else { return };
         let word = match result {

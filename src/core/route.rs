@@ -2,10 +2,10 @@
 
 use henge_types::PeerId;
 
-use super::reading::Lost;
 use super::io::{ChannelId, Input, Request, RequestFailure, RequestId, Response};
 use super::next::{AfterRequest, AfterStore, AfterSync, Save};
 use super::operations::Origin;
+use super::reading::Lost;
 use super::{Core, Phase};
 use crate::event::Event;
 use crate::store::{StoreResult, Ticket};

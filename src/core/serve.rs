@@ -55,6 +55,7 @@ impl Core {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a store has no other answer to this")]
     pub(super) fn on_hint_read(&mut self, channel: ChannelId, result: StoreResult) {
         let response = match result {
             StoreResult::Hint(hint) => quorum::Response::Hint(hint),
@@ -82,6 +83,7 @@ impl Core {
     }
 
     // What a store that did not do what was asked means for whoever asked.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a store has no other answer to this")]
     fn refusal(&mut self, result: StoreResult) -> Refusal {
         match result {
             StoreResult::Refused(WriteError::TooLarge { .. }) => Refusal::TooLarge,
@@ -144,6 +146,7 @@ impl Core {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a store has no other answer to this")]
     pub(super) fn on_replica_read(&mut self, under: Under, key: &Key, want: Want, result: StoreResult) {
         if let Some(objection) = self.objection(under) {
             return self.answer(under.channel, objection);
@@ -179,6 +182,7 @@ impl Core {
     }
 
     /// What a merge of any origin means for this peer.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a store has no other answer to this")]
     pub(super) fn merged(
         &mut self,
         partition: Partition,
@@ -288,9 +292,13 @@ impl Core {
                     Lost::Failed
                 })
             }
-            Ok(Response::Quorum(quorum::Response::Hint(_)) | Response::Membership(_) | Response::Sync(_) | Response::Client(_)) | Err(_) => {
-                Err(Lost::Failed)
-            }
+            Ok(
+                Response::Quorum(quorum::Response::Hint(_))
+                | Response::Membership(_)
+                | Response::Sync(_)
+                | Response::Client(_),
+            )
+            | Err(_) => Err(Lost::Failed),
         }
     }
 

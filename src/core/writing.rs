@@ -41,9 +41,7 @@ impl Core {
         self.operations.insert(op, operation);
         let write = match stands_in {
             None => WriteOp::Update { key, write },
-            Some(primary) => {
-                WriteOp::UpdateHint { key, primary, write, max_bytes: self.config.hints_max_bytes() }
-            }
+            Some(primary) => WriteOp::UpdateHint { key, primary, write, max_bytes: super::HINTS_MAX_BYTES },
         };
         self.write(write, AfterStore::OwnWrite { attempt });
     }
@@ -67,6 +65,7 @@ impl Core {
     }
 
     /// The local store applied the write, or refused.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a store has no other answer to this")]
     pub(super) fn on_own_write(&mut self, attempt: Attempt, result: StoreResult) -> Option<AfterSync> {
         let op = attempt.op;
         let mut operation = self.take(attempt)?;
@@ -192,7 +191,8 @@ impl Core {
             match keeper {
                 Keeper::Peer(peer) => {
                     let next = AfterRequest::Keep { attempt, key: key.clone(), primary };
-                    let request = quorum::Request::Keep { ring, primary, key: key.clone(), record: record.clone() };
+                    let request =
+                        quorum::Request::Keep { ring, primary, key: key.clone(), record: record.clone() };
                     self.request(peer, Request::Quorum(request), next);
                 }
                 Keeper::Coordinator => self.keep_myself(key.clone(), primary, record.clone()),
@@ -207,7 +207,7 @@ impl Core {
     }
 
     pub(super) fn merge_hint(&self, key: Key, primary: PeerId, record: Record) -> WriteOp {
-        let (now_unix_ms, max_bytes) = (self.now.unix_ms, self.config.hints_max_bytes());
+        let (now_unix_ms, max_bytes) = (self.now.unix_ms, super::HINTS_MAX_BYTES);
         WriteOp::MergeHint { key, primary, record, now_unix_ms, max_bytes }
     }
 

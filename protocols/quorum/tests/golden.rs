@@ -28,8 +28,14 @@ fn requests() {
     let key = || Key::new(KEY).unwrap();
     let (ring, voters) = (RING, VOTERS);
     check("request.write", &Request::Write { ring, voters, key: key(), record: record(), strict: true });
-    check("request.read.record", &Request::Read { ring, voters, key: key(), want: Want::Record, strict: false });
-    check("request.read.digest", &Request::Read { ring, voters, key: key(), want: Want::Digest, strict: true });
+    check(
+        "request.read.record",
+        &Request::Read { ring, voters, key: key(), want: Want::Record, strict: false },
+    );
+    check(
+        "request.read.digest",
+        &Request::Read { ring, voters, key: key(), want: Want::Digest, strict: true },
+    );
     let primary = common::peer(1);
     check("request.keep", &Request::Keep { ring, primary, key: key(), record: record() });
     check("request.hint", &Request::Hint { ring, key: key() });

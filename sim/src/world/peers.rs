@@ -242,7 +242,13 @@ impl World {
         let _ = record.apply(&write);
         let requests = [
             henge_quorum::Request::Write { ring, voters, key: key.clone(), record, strict: false },
-            henge_quorum::Request::Read { ring, voters, key: key.clone(), want: henge_quorum::Want::Record, strict: false },
+            henge_quorum::Request::Read {
+                ring,
+                voters,
+                key: key.clone(),
+                want: henge_quorum::Want::Record,
+                strict: false,
+            },
         ];
         for request in requests {
             let channel = henge::core::ChannelId(self.next_id());
