@@ -82,6 +82,7 @@ impl Scenario {
             timeout: rng.time(Duration::from_millis(300), Duration::from_secs(4)),
             padding: if rng.chance(50) { 4000 } else { 40 },
             quorums: rng.below(500),
+            strict: 600,
         };
         scenario.network = network(rng);
         scenario.disk = disk(rng);

@@ -222,7 +222,7 @@ impl<'a> Simulation<'a> {
                 self.judge(&read)?;
                 self.wake_client(client, after);
             }
-            Next::Refused(key, what) => {
+            Next::Wronged(key, what) => {
                 return Err(Violation { kind: Kind::Contract, key: Some(key), what });
             }
         }
