@@ -253,9 +253,10 @@ impl Client {
                 return Next::Judge(read, pause);
             }
             (Request::Get(_), None) => history.reads_failed += 1,
-            (Request::Put { options, .. } | Request::Delete { options, .. }, Some(Response::Written { hinted, .. }))
-                if options.strict && hinted > 0 =>
-            {
+            (
+                Request::Put { options, .. } | Request::Delete { options, .. },
+                Some(Response::Written { hinted, .. }),
+            ) if options.strict && hinted > 0 => {
                 return Next::Wronged(key, format!("{hinted} stand-ins count for a strict write"));
             }
             (_, Some(Response::Written { context, .. })) => {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::client::Workload;
 use crate::disk;
 use crate::nemesis::{Fault, Menu, Planned};
-use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::seam::{Honest, Seam};
 use crate::world::Pid;
@@ -148,20 +147,20 @@ impl Mutation {
     }
 }
 
-// One of three does not hear of a fourth that joins. What it then writes, one of the other two gets
-// and the other does not, so that a quorum with the newcomer misses it. It must be the first write to
+// A newcomer takes half of what is owned by the only peer of its zone until then, and that one does not
+// hear of it. What it writes to that half, the only peer of another zone acknowledges, and those of
+// the third do not get: a quorum of theirs and the newcomer's misses it. It must be the first write to
 // its partition: what is occupied does not move.
 fn apart(scenario: Scenario) -> Scenario {
-    const NEWCOMER: Pid = 3;
-    let deaf = 1 + Rng::new(scenario.seed, "apart").index(2);
-    let missed = NEWCOMER - deaf;
+    const DEAF: Pid = 1;
+    const NEWCOMER: Pid = 4;
     let (at, lasts) = (Duration::from_millis(3500), Duration::from_secs(15));
     let cut = |from, to| Planned { at, lasts, fault: Fault::OneWay { from, to } };
     let faults = vec![
-        Planned { at, lasts, fault: Fault::Deaf { pid: deaf } },
-        cut(deaf, missed),
-        cut(deaf, NEWCOMER),
-        cut(NEWCOMER, deaf),
+        Planned { at, lasts, fault: Fault::Deaf { pid: DEAF } },
+        cut(DEAF, 0),
+        cut(DEAF, 3),
+        cut(NEWCOMER, DEAF),
         Planned { at, lasts, fault: Fault::Join },
     ];
     let workload = Workload {
@@ -173,8 +172,8 @@ fn apart(scenario: Scenario) -> Scenario {
         strict: 1000,
         ..Workload::default()
     };
-    let quiet = Scenario::new(scenario.seed).with_workload(workload).with_faults(faults);
-    quiet.lasting(Duration::from_secs(15)).with_mutation(scenario.mutation)
+    let quiet = Scenario::new(scenario.seed).with_peers(4).with_zones(3).with_workload(workload);
+    quiet.with_faults(faults).lasting(Duration::from_secs(15)).with_mutation(scenario.mutation)
 }
 
 /// The seam that has this bug; an honest one where there is none.

@@ -20,6 +20,8 @@ pub struct Scenario {
     pub seed: u64,
     /// Peers from the beginning.
     pub peers: usize,
+    /// Over how many zones the peers are spread, by turns; 0 for none.
+    pub zones: usize,
     /// The parameters of the ring.
     pub params: ClusterParams,
     /// What clients do.
@@ -45,6 +47,7 @@ impl Scenario {
         Self {
             seed,
             peers: 3,
+            zones: 0,
             params: small(3, 2, 2),
             workload: Workload::default(),
             duration: Duration::from_secs(20),
@@ -106,6 +109,12 @@ impl Scenario {
     #[must_use]
     pub fn with_peers(self, peers: usize) -> Self {
         Self { peers, ..self }
+    }
+
+    /// With the peers spread over so many zones, by turns.
+    #[must_use]
+    pub fn with_zones(self, zones: usize) -> Self {
+        Self { zones, ..self }
     }
 
     /// With other clients.

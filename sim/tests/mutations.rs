@@ -16,3 +16,13 @@ fn every_deliberate_bug_is_caught() {
         .collect();
     assert!(missed.is_empty(), "not caught: {missed:?}");
 }
+
+#[test]
+fn what_provokes_a_bug_breaks_nothing_without_it() {
+    for mutation in Mutation::ALL {
+        for seed in 1..6 {
+            let broken = mutation.scenario(seed).with_mutation(None).run().violation;
+            assert_eq!(broken.map(|v| v.to_string()), None, "{mutation}, seed {seed}");
+        }
+    }
+}

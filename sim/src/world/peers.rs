@@ -368,7 +368,8 @@ impl World {
         self.peer(pid).map(|p| p.id)
     }
 
-    /// Requests that nobody has answered, writes that nobody has executed.
+    /// What is left at each peer of work that only the peer itself can finish: writes that nobody has
+    /// executed.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
