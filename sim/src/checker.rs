@@ -75,10 +75,16 @@ pub struct Checker<'a> {
 impl Checker<'_> {
     /// Whether a get may return what it did.
     ///
+    /// Of any get: each value was put, and none lies beside another that superseded it. Of a strict
+    /// one also: each strict write that was acknowledged before the get began is there or
+    /// superseded, and what it superseded is not back. A sloppy get may return any older state, and
+    /// nobody is promised yet to see a sloppy write.
+    ///
     /// # Errors
     /// [`Violation`].
     pub fn judge(&self, read: &Read) -> Result<(), Violation> {
         let found = self.genuine(&read.key, &read.values, read.answered)?;
+        self.coherent(&read.key, &found)?;
         if !read.strict {
             return Ok(());
         }
@@ -91,12 +97,15 @@ impl Checker<'_> {
         self.complete(&read.key, &found, bound, read.answered)
     }
 
-    /// Whether a key may hold this in the end, when all its voters were asked.
+    /// Whether a key may hold this in the end, when its voters agree: each acknowledged write, sloppy
+    /// ones too, is there or superseded, and what it superseded is not back. From then on any get
+    /// must return this.
     ///
     /// # Errors
     /// [`Violation`].
     pub fn judge_final(&self, key: &Key, values: &[Bytes], now: Duration) -> Result<(), Violation> {
         let found = self.genuine(key, values, now)?;
+        self.coherent(key, &found)?;
         self.complete(key, &found, |w| w.acked.is_some(), now)
     }
 
@@ -119,6 +128,27 @@ impl Checker<'_> {
             }
         }
         Ok(found)
+    }
+
+    // No value beside one that superseded it: whatever replica or stand-in knows the later one knows
+    // that the earlier one is gone, acknowledged or not.
+    fn coherent(&self, key: &Key, found: &BTreeSet<OpNumber>) -> Result<(), Violation> {
+        for write in found.iter().filter_map(|number| self.history.get(key, *number)) {
+            let Supersedes::Seen(seen) = &write.supersedes else { continue };
+            // A write that two coordinators took for a new one has two dots, and a reader may have
+            // seen one.
+            let once = |old: &OpNumber| {
+                self.history.get(key, *old).is_some_and(|w| self.facts.times_applied(key, &w.operation) == 1)
+            };
+            if let Some(old) = seen.intersection(found).find(|old| **old != write.number && once(old)) {
+                let what = format!(
+                    "operation {old} is there beside operation {}, which superseded it",
+                    write.number
+                );
+                return Err(Violation { kind: Kind::Resurrected, key: Some(key.clone()), what });
+            }
+        }
+        Ok(())
     }
 
     // Nothing lost, nothing back: among the writes that `bound` this answer.
@@ -201,8 +231,9 @@ impl Checker<'_> {
         }
         match &write.supersedes {
             Supersedes::Seen(seen) => seen.contains(&old),
+            // What a sloppy write looks at first may be behind.
             Supersedes::Current => {
-                let kept = other.strict && other.quorum >= self.params.write_quorum();
+                let kept = write.strict && other.strict && other.quorum >= self.params.write_quorum();
                 kept && other.acked.is_some_and(|at| at < write.invoked)
                     && !self.facts.is_lost(&other.operation)
             }

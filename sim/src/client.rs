@@ -30,6 +30,8 @@ pub struct Workload {
     pub padding: u64,
     /// Operations that name their own R or W, of a thousand.
     pub quorums: u64,
+    /// Operations that are strict, of a thousand; the others are sloppy.
+    pub strict: u64,
 }
 
 impl Default for Workload {
@@ -42,6 +44,7 @@ impl Default for Workload {
             timeout: Duration::from_secs(2),
             padding: 40,
             quorums: 300,
+            strict: 600,
         }
     }
 }
@@ -80,8 +83,8 @@ pub enum Next {
     Wake(Duration),
     /// A get was answered, to be judged; and to be woken.
     Judge(Read, Duration),
-    /// It was refused what it may have.
-    Refused(Key, String),
+    /// It was refused what it may have, or given what it did not ask for.
+    Wronged(Key, String),
 }
 
 impl Client {
@@ -152,7 +155,7 @@ impl Client {
         let Some(key) = load.key(at) else { return };
         let number = history.number();
         let timeout_ms = u32::try_from(load.timeout.as_millis()).unwrap_or(1000);
-        let strict = self.rng.chance(800);
+        let strict = self.rng.chance(load.strict);
         let named = self.rng.chance(load.quorums);
         let n = params.replicas() as u64;
         let quorum = named.then(|| u8::try_from(self.rng.between(1, n)).unwrap_or(1));
@@ -250,6 +253,12 @@ impl Client {
                 return Next::Judge(read, pause);
             }
             (Request::Get(_), None) => history.reads_failed += 1,
+            (
+                Request::Put { options, .. } | Request::Delete { options, .. },
+                Some(Response::Written { hinted, .. }),
+            ) if options.strict && hinted > 0 => {
+                return Next::Wronged(key, format!("{hinted} stand-ins count for a strict write"));
+            }
             (_, Some(Response::Written { context, .. })) => {
                 history.acked(&key, doing.number, now);
                 // Not more often: it covers what its client has not seen.
@@ -262,7 +271,7 @@ impl Client {
             // A delete that found nothing to delete.
             (_, Some(Response::NotFound { .. })) => {}
             (_, Some(Response::Failed(Failure::BadContext(why)))) => {
-                return Next::Refused(key, why.to_string());
+                return Next::Wronged(key, why.to_string());
             }
             (Request::Put { options, .. } | Request::Delete { options, .. }, _) => {
                 if doing.tries < TRIES_MAX && self.rng.chance(600) {

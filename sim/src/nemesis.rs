@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::rng::Rng;
 use crate::world::{Crash, Pid, World};
 
+/// How late a peer is at the most whose processor is taken.
+const LATE_MAX: Duration = Duration::from_millis(800);
+
 /// One thing that goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -47,6 +50,18 @@ pub enum Fault {
         /// The other.
         to: Pid,
         /// How much longer.
+        by: Duration,
+    },
+    /// Nothing that is said about the ring reaches a peer, as if what carries that starved.
+    Deaf {
+        /// Which.
+        pid: Pid,
+    },
+    /// The processor of a peer is taken by others: its inputs and timers come late.
+    Busy {
+        /// Whose.
+        pid: Pid,
+        /// By how much at the most.
         by: Duration,
     },
     /// The wall clock of a peer jumps.
@@ -110,10 +125,16 @@ pub struct Menu {
     pub disk: u64,
     /// Orderly stops.
     pub stop: u64,
+    /// Two deaths of processes or machines at once.
+    pub pair: u64,
     /// Pauses.
     pub pause: u64,
+    /// Peers that are late.
+    pub busy: u64,
     /// Partitions, one-way cuts, slow links.
     pub network: u64,
+    /// Peers that hear nothing of the ring.
+    pub deaf: u64,
     /// Clocks that jump.
     pub clock: u64,
     /// Slow and full disks.
@@ -134,8 +155,11 @@ impl Default for Menu {
             blackout: 2,
             disk: 3,
             stop: 6,
+            pair: 4,
             pause: 6,
+            busy: 4,
             network: 20,
+            deaf: 4,
             clock: 4,
             storage: 5,
             rot: 4,
@@ -155,8 +179,11 @@ impl Menu {
             blackout: 0,
             disk: 0,
             stop: 0,
+            pair: 0,
             pause: 0,
+            busy: 0,
             network: 0,
+            deaf: 0,
             clock: 0,
             storage: 0,
             rot: 0,
@@ -165,7 +192,7 @@ impl Menu {
         }
     }
 
-    /// Draws `count` faults in `duration` for peers 0 to `peers`.
+    /// Draws `count` faults, of which some come as two, in `duration` for peers 0 to `peers`.
     #[must_use]
     pub fn plan(
         &self,
@@ -176,46 +203,29 @@ impl Menu {
         keys: usize,
     ) -> Vec<Planned> {
         let mut plan: Vec<Planned> = (0..count)
-            .filter_map(|_| {
+            .flat_map(|_| {
                 let at = rng.time(duration / 20, duration);
                 let lasts = if rng.chance(700) {
                     rng.time(Duration::from_millis(50), Duration::from_secs(5))
                 } else {
                     rng.time(Duration::from_secs(5), Duration::from_secs(30))
                 };
-                self.draw(rng, peers, keys).map(|fault| Planned { at, lasts, fault })
+                self.draw(rng, peers, keys).into_iter().map(move |fault| Planned { at, lasts, fault })
             })
             .collect();
         plan.sort_by_key(|p| p.at);
         plan
     }
 
-    fn draw(&self, rng: &mut Rng, peers: usize, keys: usize) -> Option<Fault> {
+    fn draw(&self, rng: &mut Rng, peers: usize, keys: usize) -> Vec<Fault> {
         let (pid, other, key) = (rng.index(peers), rng.index(peers), rng.index(keys));
         let (first, second) = (rng.draw(), rng.draw());
         let by = rng.time(Duration::from_millis(1), Duration::from_millis(300));
-        let weights = [
-            self.process,
-            self.machine,
-            self.disk,
-            self.stop,
-            self.pause,
-            self.network,
-            self.clock,
-            self.storage,
-            self.rot,
-            self.join,
-            self.intrude,
-            self.blackout,
-        ];
-        let total: u64 = weights.iter().sum();
-        let mut at = rng.below(total);
-        let kind = weights.iter().position(|weight| {
-            let here = at < *weight;
-            at = at.saturating_sub(*weight);
-            here
-        })?;
-        Some(match kind {
+        let Some(kind) = self.kind(rng) else { return Vec::new() };
+        // What a crash of the machine may lose is kept by one of the process.
+        let machines = self.machine > 0 && first.is_multiple_of(2);
+        let crash = if machines { Crash::Machine } else { Crash::Process };
+        let fault = match kind {
             0 => Fault::Crash { pid, crash: Crash::Process },
             1 => Fault::Crash { pid, crash: Crash::Machine },
             2 => Fault::Crash { pid, crash: Crash::Disk },
@@ -235,7 +245,42 @@ impl Menu {
             8 => Fault::Rot { pid, key },
             9 => Fault::Join,
             10 => Fault::Intrude { pid, key },
-            _ => Fault::Blackout,
+            11 => Fault::Blackout,
+            // Two of the replicas of many a key.
+            12 => {
+                return [pid, (pid + 1) % peers.max(1)].map(|pid| Fault::Crash { pid, crash }).to_vec();
+            }
+            13 => Fault::Busy { pid, by: LATE_MAX },
+            _ => Fault::Deaf { pid },
+        };
+        vec![fault]
+    }
+
+    // Which of the kinds below, if the menu has any.
+    fn kind(&self, rng: &mut Rng) -> Option<usize> {
+        let weights = [
+            self.process,
+            self.machine,
+            self.disk,
+            self.stop,
+            self.pause,
+            self.network,
+            self.clock,
+            self.storage,
+            self.rot,
+            self.join,
+            self.intrude,
+            self.blackout,
+            self.pair,
+            self.busy,
+            self.deaf,
+        ];
+        let total: u64 = weights.iter().sum();
+        let mut at = rng.below(total);
+        weights.iter().position(|weight| {
+            let here = at < *weight;
+            at = at.saturating_sub(*weight);
+            here
         })
     }
 }
@@ -263,6 +308,8 @@ pub fn begin(world: &mut World, planned: &Planned) {
             world.network().slow_down(*from, *to, *by);
             world.network().slow_down(*to, *from, *by);
         }
+        Fault::Deaf { pid } => world.network().deafen(*pid, true),
+        Fault::Busy { pid, by } => world.keep_busy(*pid, *by),
         Fault::Jump { pid, by_ms } => world.jump_clock(*pid, *by_ms),
         Fault::SlowDisk { pid, by } => world.slow_disk(*pid, *by),
         Fault::FullDisk { pid } => world.fill_disk(*pid, true),
@@ -282,6 +329,8 @@ pub fn end(world: &mut World, planned: &Planned) {
             world.mend(*from, *to);
             world.mend(*to, *from);
         }
+        Fault::Deaf { pid } => world.network().deafen(*pid, false),
+        Fault::Busy { pid, .. } => world.keep_busy(*pid, Duration::ZERO),
         Fault::SlowDisk { pid, .. } => world.slow_disk(*pid, Duration::ZERO),
         Fault::FullDisk { pid } => {
             world.fill_disk(*pid, false);

@@ -42,13 +42,21 @@ pub struct Network {
     // From whom to whom nothing passes.
     cuts: BTreeSet<(Pid, Pid)>,
     slow: BTreeMap<(Pid, Pid), Duration>,
+    // Who is told nothing about the ring.
+    deaf: BTreeSet<Pid>,
 }
 
 impl Network {
     /// A network that is well.
     #[must_use]
     pub fn new(seed: u64, profile: Profile) -> Self {
-        Self { rng: Rng::new(seed, "network"), profile, cuts: BTreeSet::new(), slow: BTreeMap::new() }
+        Self {
+            rng: Rng::new(seed, "network"),
+            profile,
+            cuts: BTreeSet::new(),
+            slow: BTreeMap::new(),
+            deaf: BTreeSet::new(),
+        }
     }
 
     /// How it is.
@@ -101,10 +109,27 @@ impl Network {
         self.slow.insert((from, to), by);
     }
 
+    /// Whether a peer is told nothing about the ring.
+    #[must_use]
+    pub fn is_deaf(&self, pid: Pid) -> bool {
+        self.deaf.contains(&pid)
+    }
+
+    /// No gossip, request or answer of the membership protocol reaches a peer any more, or all do
+    /// again. Everything else passes as before.
+    pub fn deafen(&mut self, pid: Pid, deaf: bool) {
+        if deaf {
+            self.deaf.insert(pid);
+        } else {
+            self.deaf.remove(&pid);
+        }
+    }
+
     /// Everything passes, and nothing is lost or doubled any more.
     pub fn heal(&mut self) {
         self.cuts.clear();
         self.slow.clear();
+        self.deaf.clear();
         self.profile.lost = 0;
         self.profile.doubled = 0;
     }

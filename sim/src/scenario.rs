@@ -20,6 +20,8 @@ pub struct Scenario {
     pub seed: u64,
     /// Peers from the beginning.
     pub peers: usize,
+    /// Over how many zones the peers are spread, by turns; 0 for none.
+    pub zones: usize,
     /// The parameters of the ring.
     pub params: ClusterParams,
     /// What clients do.
@@ -45,6 +47,7 @@ impl Scenario {
         Self {
             seed,
             peers: 3,
+            zones: 0,
             params: small(3, 2, 2),
             workload: Workload::default(),
             duration: Duration::from_secs(20),
@@ -82,6 +85,7 @@ impl Scenario {
             timeout: rng.time(Duration::from_millis(300), Duration::from_secs(4)),
             padding: if rng.chance(50) { 4000 } else { 40 },
             quorums: rng.below(500),
+            strict: 600,
         };
         scenario.network = network(rng);
         scenario.disk = disk(rng);
@@ -105,6 +109,12 @@ impl Scenario {
     #[must_use]
     pub fn with_peers(self, peers: usize) -> Self {
         Self { peers, ..self }
+    }
+
+    /// With the peers spread over so many zones, by turns.
+    #[must_use]
+    pub fn with_zones(self, zones: usize) -> Self {
+        Self { zones, ..self }
     }
 
     /// With other clients.

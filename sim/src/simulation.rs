@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use henge::config::Config;
-use henge_types::Key;
+use henge_types::{Key, Zone};
 
 use crate::checker::{Checker, Kind, Violation};
 use crate::client::{Client, Next};
@@ -147,6 +147,9 @@ impl<'a> Simulation<'a> {
         // Now and then without parameters of its own: it takes those of the ring that it joins.
         let params = (pid == 0 || self.rng.chance(800)).then_some(self.scenario.params);
         let config = params.map_or_else(Config::new, |params| Config::new().with_params(params));
+        let zone =
+            pid.checked_rem(self.scenario.zones).and_then(|zone| Zone::new(format!("zone-{zone}")).ok());
+        let config = config.with_zone(zone);
         let join: Vec<Pid> = match pid {
             0 => Vec::new(),
             _ if self.rng.chance(700) => vec![0],
@@ -222,7 +225,7 @@ impl<'a> Simulation<'a> {
                 self.judge(&read)?;
                 self.wake_client(client, after);
             }
-            Next::Refused(key, what) => {
+            Next::Wronged(key, what) => {
                 return Err(Violation { kind: Kind::Contract, key: Some(key), what });
             }
         }

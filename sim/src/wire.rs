@@ -26,6 +26,12 @@ impl Frame {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// Whether it is of the membership protocol.
+    #[must_use]
+    pub fn is_membership(&self) -> bool {
+        self.protocol == Protocol::Membership
+    }
 }
 
 fn encode<T: Serialize>(protocol: Protocol, max: usize, message: &T) -> Result<Frame, String> {

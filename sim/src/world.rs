@@ -97,6 +97,8 @@ pub(crate) struct Peer {
     clock: Clock,
     disk: Disk,
     paused_until: Option<Duration>,
+    /// Up to how long it stands still between two moments in which it gets on; none if it runs freely.
+    busy: Duration,
     /// When the core is to be woken.
     wake: Option<Duration>,
     /// Whether the machine crashed, or was shut down, since it last ran.
@@ -147,6 +149,7 @@ enum Event {
     Write { pid: Pid, life: u32 },
     Sync { pid: Pid, life: u32, through: Ticket },
     Tick { pid: Pid, life: u32 },
+    Stall { pid: Pid },
     DialArrives { from: Pid, life: u32, to: Pid, address: Option<Multiaddr> },
     DialDone { from: Pid, life: u32, to: Pid, connection: ConnectionId, address: Option<Multiaddr> },
     DialFailed { from: Pid, life: u32, to: Option<Pid>, address: Option<Multiaddr> },
@@ -279,6 +282,7 @@ impl World {
             Event::Write { pid, life } => self.on_write(pid, life),
             Event::Sync { pid, life, through } => self.on_sync(pid, life, through),
             Event::Tick { pid, life } => self.on_tick(pid, life),
+            Event::Stall { pid } => self.on_stall(pid),
             Event::DialArrives { from, life, to, address } => self.on_dial(from, life, to, address),
             Event::DialDone { from, life, to, connection, address } => {
                 self.on_dial_done(from, life, to, connection, address);
@@ -335,7 +339,7 @@ impl World {
             Event::Request { to, .. } | Event::Response { to, .. } | Event::Gossip { to, .. } => *to,
             Event::DialArrives { to, .. } => *to,
             Event::DialDone { from, .. } | Event::DialFailed { from, .. } => *from,
-            Event::KeepAlive { .. } | Event::External { .. } => return None,
+            Event::Stall { .. } | Event::KeepAlive { .. } | Event::External { .. } => return None,
         };
         self.peer(pid).and_then(|p| p.paused_until).filter(|until| *until > self.now)
     }

@@ -45,6 +45,7 @@ impl World {
             clock: Clock::new(drift, offset),
             disk: Disk::new(self.seam.image(pid), self.disk.clone(), rng),
             paused_until: None,
+            busy: Duration::ZERO,
             wake: None,
             crashed: false,
             links: BTreeMap::new(),
@@ -154,6 +155,27 @@ impl World {
         if let Some(peer) = self.peers.get_mut(pid).filter(|p| p.core.is_some()) {
             peer.paused_until = Some(until);
         }
+    }
+
+    /// The processor of a peer is taken: it stands still for up to `by`, gets on for a moment, and so
+    /// on, until this is called with zero. What comes meanwhile comes late, and in its order.
+    pub fn keep_busy(&mut self, pid: Pid, by: Duration) {
+        self.trace.tell(self.now, None, || format!("p{pid} is late by up to {by:?}"));
+        let Some(peer) = self.peers.get_mut(pid) else { return };
+        if std::mem::replace(&mut peer.busy, by).is_zero() && !by.is_zero() {
+            self.push_after(Duration::ZERO, Event::Stall { pid });
+        }
+    }
+
+    pub(super) fn on_stall(&mut self, pid: Pid) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(pid).filter(|p| !p.busy.is_zero()) else { return };
+        let until = now + self.rng.time(Duration::ZERO, peer.busy);
+        let again = until + self.rng.time(Duration::ZERO, peer.busy / 4);
+        if peer.core.is_some() {
+            peer.paused_until = peer.paused_until.max(Some(until));
+        }
+        self.push(again, Event::Stall { pid });
     }
 
     /// The wall clock of a peer jumps.
@@ -352,7 +374,8 @@ impl World {
         self.peer(pid).map(|p| p.id)
     }
 
-    /// Requests that nobody has answered, writes that nobody has executed.
+    /// What is left at each peer of work that only the peer itself can finish: writes that nobody has
+    /// executed.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();

@@ -69,6 +69,9 @@ impl World {
             // A message for a connection that is not there resets it.
             return self.hang_up(to, from, connection, true);
         }
+        if frame.is_membership() && self.network.is_deaf(to) {
+            return;
+        }
         let Some(peer) = self.id(from) else { return };
         let decoded = match wire::decode_request(frame) {
             Ok(decoded) => decoded,
@@ -118,7 +121,8 @@ impl World {
         frame: &Frame,
     ) {
         self.trace.note(self.now, to, b'a', frame.bytes());
-        if self.alive(to, life).is_none() || !self.is_open(to, from, connection) {
+        let lost = frame.is_membership() && self.network.is_deaf(to);
+        if lost || self.alive(to, life).is_none() || !self.is_open(to, from, connection) {
             return;
         }
         let response = match wire::decode_response(frame) {
@@ -177,7 +181,7 @@ impl World {
 
     pub(super) fn on_gossip(&mut self, to: Pid, life: u32, data: Bytes) {
         self.trace.note(self.now, to, b'g', &data);
-        if self.alive(to, life).is_some() {
+        if self.alive(to, life).is_some() && !self.network.is_deaf(to) {
             self.feed(to, Input::Gossip { data });
         }
     }
