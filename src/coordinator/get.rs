@@ -362,3 +362,6 @@ impl Get {
         self.answers.iter().filter(move |(_, a)| !explained(&a.digest)).map(|(peer, _)| *peer)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,3 +206,6 @@ impl Replication {
         Outcome::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;
