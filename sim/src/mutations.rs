@@ -98,6 +98,7 @@ impl Mutation {
     pub fn scenario(self, seed: u64) -> Scenario {
         let scenario = Scenario::from_seed(seed)
             .with_peers(3 + usize::try_from(seed % 5).unwrap_or(0))
+            .with_zones(0)
             .with_mutation(Some(self));
         let menu = match self {
             Self::DigestIgnored => return apart(scenario),

@@ -102,6 +102,7 @@ impl Scenario {
             menu.blackout = 0;
         }
         scenario.faults = menu.plan(rng, count, scenario.duration, scenario.peers, scenario.workload.keys);
+        scenario.zones = if rng.chance(250) { 2 + rng.index(3) } else { 0 };
         scenario
     }
 

@@ -21,6 +21,7 @@ fn at(millis: u64, fault: Fault) -> Planned {
 fn drawn(seed: u64, faults: Vec<Planned>) {
     let mut scenario = Scenario::from_seed(seed).with_faults(faults);
     scenario.workload.strict = 800;
+    scenario.zones = 0;
     holds(&scenario);
 }
 

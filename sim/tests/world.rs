@@ -71,3 +71,30 @@ fn three_peers_make_a_ring_and_keep_a_value() {
     );
     assert_eq!(world.failure(), None);
 }
+
+#[test]
+fn a_busy_peer_comes_late_and_gets_on() {
+    let mut world = world();
+    let busy = world.add_peer(Config::new(), &[]);
+    world.start(busy);
+    let awake = |world: &mut World, seconds: u64| -> Vec<bool> {
+        let begin = world.now();
+        let looks = (1..=10 * seconds).map(|look| begin + Duration::from_millis(100 * look));
+        looks
+            .map(|at| {
+                world.schedule(at, 0);
+                while world.now() < at {
+                    world.step().expect("time passes");
+                }
+                world.is_awake(busy)
+            })
+            .collect()
+    };
+    world.keep_busy(busy, Duration::from_millis(800));
+    let looks = awake(&mut world, 20);
+    assert!(looks.contains(&true) && looks.contains(&false), "{looks:?}");
+    world.keep_busy(busy, Duration::ZERO);
+    awake(&mut world, 1);
+    assert!(!awake(&mut world, 5).contains(&false));
+    assert!(world.is_ready(busy));
+}
