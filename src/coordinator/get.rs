@@ -20,7 +20,7 @@ use henge_types::{Content, Custody, PeerId, Record, RecordDigest, Voters};
 #[derive(Debug)]
 pub struct Get {
     tally: Tally,
-    sloppy: bool,
+    rule: Rule,
     // Not asked yet, best first, with whether they are full.
     candidates: Vec<(PeerId, bool)>,
     answers: BTreeMap<PeerId, Answer>,
@@ -54,6 +54,18 @@ impl From<RecordDigest> for Answer {
     fn from(digest: RecordDigest) -> Self {
         Self { digest, record: None }
     }
+}
+
+/// When a read is content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// With enough voters.
+    Strict,
+    /// With enough voters and stand-ins; or with all that can be heard, a full voter among them.
+    Sloppy,
+    /// The same, whoever can be heard: a sloppy put follows, and what it does not see becomes a
+    /// sibling.
+    BeforePut,
 }
 
 #[derive(Debug)]
@@ -118,7 +130,7 @@ impl Get {
         need: ReadNeed,
         order: &[PeerId],
         late: BTreeSet<PeerId>,
-        sloppy: bool,
+        rule: Rule,
         fallbacks: &[PeerId],
     ) -> (Self, Vec<Ask>) {
         let mut tally = Tally::read(voters, need);
@@ -134,7 +146,7 @@ impl Get {
         }
         let mut get = Self {
             tally,
-            sloppy,
+            rule,
             candidates,
             answers: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -234,7 +246,8 @@ impl Get {
         }
         // Hear out those who were asked, so that the reply tells how many there are.
         let may_come = self.tally.waiting().any(|p| self.asked.contains_key(&p));
-        let all_of_them = if self.sloppy { !self.is_awaited() && !may_come } else { failed && !may_come };
+        let sloppy = self.rule != Rule::Strict;
+        let all_of_them = if sloppy { !self.is_awaited() && !may_come } else { failed && !may_come };
         if all_of_them { Outcome::Failed { needed, got, stale: false } } else { Outcome::Pending }
     }
 
@@ -243,14 +256,15 @@ impl Get {
         if self.tally.verdict() == Verdict::Met {
             return true;
         }
-        if !self.sloppy || self.stale {
+        if self.rule == Rule::Strict || self.stale {
             return false;
         }
         let (needed, got) = self.count();
         // Where no full voter was heard, the absence of a value means nothing.
         let full = self.answers.keys().any(|p| self.tally.is_full(p));
         let value = self.hints().any(|r| r.siblings().iter().any(|s| s.content != Content::Tombstone));
-        (got >= needed && (full || value)) || (full && !self.is_awaited())
+        let enough = full || self.rule == Rule::BeforePut;
+        (got >= needed && (enough || value)) || (enough && !self.is_awaited())
     }
 
     // Whether an answer is waited for that is not late.
@@ -313,7 +327,7 @@ impl Get {
     // One for each voter that is away, and only where the others do not suffice.
     fn ask_stand_ins(&mut self, fallbacks: &[PeerId]) -> Vec<Ask> {
         let mut asks = Vec::new();
-        if !self.sloppy || self.lacks().is_none() {
+        if self.rule == Rule::Strict || self.lacks().is_none() {
             return asks;
         }
         let slow = self.tally.waiting().filter(|p| self.late.contains(p)).count();

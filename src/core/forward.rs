@@ -13,8 +13,14 @@ use super::operations::{Operation, Stage, Task};
 const LOOKS_MAX: u8 = 3;
 
 impl Core {
-    /// Hands `op` on: this peer is no voter of its key, or cannot write it.
-    pub(super) fn forward_on(&mut self, op: OpId, operation: Operation) {
+    /// Hands `op` on: this peer cannot write it, neither as a voter nor in the place of one.
+    pub(super) fn forward_on(&mut self, op: OpId, mut operation: Operation) {
+        if let Task::Put(put) = &mut operation.task
+            && put.standing_in.take().is_some()
+            && put.options.hop != Hop::Client
+        {
+            return self.finish(op, operation, Response::Failed(Failure::NotReplica));
+        }
         match self.voters(operation.partition) {
             Some(voters) => self.forward(op, operation, &voters),
             None => self.finish(op, operation, Response::Failed(Failure::NotReady)),
@@ -27,9 +33,7 @@ impl Core {
         let Task::Put(put) = &operation.task else { return };
         let strict = put.options.strict;
         match put.options.hop {
-            Hop::StandIn if !strict && put.standing_in.is_none() => {
-                return self.stand_in(op, operation, voters);
-            }
+            Hop::StandIn if !strict => return self.stand_in(op, operation, voters),
             Hop::Forwarded | Hop::StandIn => {
                 return self.finish(op, operation, Response::Failed(Failure::NotReplica));
             }

@@ -213,7 +213,9 @@ impl Core {
         match &operation.task {
             Task::Get { .. } | Task::Undamage => self.plan_read(op, operation, voters),
             // What this peer wrote as a stand-in it goes on with as one.
-            Task::Put(put) if put.standing_in.is_some() && put.applied => self.go_on(op, operation, voters),
+            Task::Put(put) if put.standing_in.is_some() && (put.applied || !me_votes) => {
+                self.go_on(op, operation, voters);
+            }
             Task::Put(_) if !me_votes => self.forward(op, operation, &voters),
             Task::Put(_) => {
                 if let Task::Put(put) = &mut operation.task {

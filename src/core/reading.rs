@@ -10,7 +10,7 @@ use super::Core;
 use super::io::Request;
 use super::next::{AfterRequest, AfterStore, Attempt, OpId, Timer};
 use super::operations::{Operation, Stage, Task, count};
-use crate::coordinator::get::{self, Answer, Ask, Get};
+use crate::coordinator::get::{self, Answer, Ask, Get, Rule};
 use crate::store::{ReadOp, StoreResult, WriteOp};
 
 /// Why an answer does not count.
@@ -46,7 +46,12 @@ impl Core {
         let sloppy = operation.task.is_sloppy();
         let fallbacks =
             if sloppy { self.fallbacks_if_needed(operation.partition, &voters) } else { Vec::new() };
-        let (get, asks) = Get::start(&voters, need, &order, late, sloppy, &fallbacks);
+        let rule = match &operation.task {
+            _ if !sloppy => Rule::Strict,
+            Task::Put(_) => Rule::BeforePut,
+            Task::Get { .. } | Task::Undamage => Rule::Sloppy,
+        };
+        let (get, asks) = Get::start(&voters, need, &order, late, rule, &fallbacks);
         operation.stage = Stage::Reading { get, voters: Arc::clone(&voters) };
         let attempt = Attempt { op, number: operation.attempt };
         let hedge = self.now.monotonic + self.links.hedge_after();

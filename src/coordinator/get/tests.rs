@@ -30,11 +30,11 @@ fn value(counter: u64) -> Record {
     record(counter, Content::Value(Bytes::from_static(b"blue")))
 }
 
-fn start(reachable: &[u8], late: &[u8], sloppy: bool) -> (Get, Vec<Ask>) {
+fn start(reachable: &[u8], late: &[u8], rule: Rule) -> (Get, Vec<Ask>) {
     let order: Vec<PeerId> = reachable.iter().map(|n| peer(*n)).collect();
     let late = late.iter().map(|n| peer(*n)).collect();
-    let fallbacks: &[PeerId] = if sloppy { &[peer(11), peer(12), peer(13)] } else { &[] };
-    Get::start(&voters(), NEED, &order, late, sloppy, fallbacks)
+    let fallbacks: &[PeerId] = if rule == Rule::Strict { &[] } else { &[peer(11), peer(12), peer(13)] };
+    Get::start(&voters(), NEED, &order, late, rule, fallbacks)
 }
 
 fn whole(n: u8) -> Ask {
@@ -62,7 +62,7 @@ fn merged(outcome: &Outcome) -> (RecordDigest, Vec<PeerId>) {
 
 #[test]
 fn healthy_voters_are_asked_and_nobody_else() {
-    let (mut get, asks) = start(&[1, 2, 3], &[], true);
+    let (mut get, asks) = start(&[1, 2, 3], &[], Rule::Sloppy);
     assert_eq!(asks, [whole(1), digest(2)]);
     assert_eq!(get.on_answer(peer(1), value(2)), []);
     assert_eq!(get.outcome(), Outcome::Pending);
@@ -75,13 +75,13 @@ fn healthy_voters_are_asked_and_nobody_else() {
 
 #[test]
 fn with_one_voter_away_the_other_two_suffice() {
-    let (_, asks) = start(&[2, 3], &[], true);
+    let (_, asks) = start(&[2, 3], &[], Rule::Sloppy);
     assert_eq!(asks, [whole(2), digest(3)]);
 }
 
 #[test]
 fn stand_ins_that_keep_the_key_count_like_the_voters_that_are_away() {
-    let (mut get, asks) = start(&[3], &[], true);
+    let (mut get, asks) = start(&[3], &[], Rule::Sloppy);
     assert_eq!(asks, [whole(3), hint(11), hint(12)]);
     get.on_answer(peer(3), value(1));
     assert_eq!(get.outcome(), Outcome::Pending);
@@ -93,7 +93,7 @@ fn stand_ins_that_keep_the_key_count_like_the_voters_that_are_away() {
 
 #[test]
 fn what_everybody_knows_that_is_left_is_the_answer_of_a_sloppy_read_only() {
-    let (mut get, _) = start(&[3], &[], true);
+    let (mut get, _) = start(&[3], &[], Rule::Sloppy);
     get.on_hint(peer(11), Ok(None), &[]);
     get.on_answer(peer(3), value(1));
     assert_eq!(get.outcome(), Outcome::Pending, "a stand-in may know more");
@@ -101,7 +101,7 @@ fn what_everybody_knows_that_is_left_is_the_answer_of_a_sloppy_read_only() {
     get.on_hint(peer(13), Ok(None), &[]);
     assert_eq!(counts(&get.outcome()), (1, 0));
 
-    let (mut get, asks) = start(&[3], &[], false);
+    let (mut get, asks) = start(&[3], &[], Rule::Strict);
     assert_eq!(asks, [whole(3)]);
     get.on_answer(peer(3), value(1));
     assert_eq!(get.outcome(), Outcome::Failed { needed: 2, got: 1, stale: false });
@@ -109,22 +109,29 @@ fn what_everybody_knows_that_is_left_is_the_answer_of_a_sloppy_read_only() {
 
 #[test]
 fn without_a_full_voter_only_a_value_is_an_answer() {
-    let (mut get, asks) = start(&[], &[], true);
+    let (mut get, asks) = start(&[], &[], Rule::Sloppy);
     assert_eq!(asks, [hint(11), hint(12), hint(13)]);
     get.on_hint(peer(11), Ok(Some(record(1, Content::Tombstone))), &[]);
     get.on_hint(peer(12), Ok(Some(record(1, Content::Tombstone))), &[]);
     get.on_hint(peer(13), Ok(None), &[]);
     assert_eq!(get.outcome(), Outcome::Failed { needed: 2, got: 2, stale: false });
 
-    let (mut get, _) = start(&[], &[], true);
+    let (mut get, _) = start(&[], &[], Rule::Sloppy);
     get.on_hint(peer(11), Ok(Some(value(1))), &[]);
     get.on_hint(peer(12), Ok(Some(value(2))), &[]);
     assert_eq!(counts(&get.outcome()), (2, 2));
+
+    let (mut get, _) = start(&[], &[], Rule::BeforePut);
+    for n in 11..14 {
+        assert_eq!(get.outcome(), Outcome::Pending);
+        get.on_hint(peer(n), Ok(None), &[]);
+    }
+    assert_eq!(counts(&get.outcome()), (0, 0), "a put goes on over nothing");
 }
 
 #[test]
 fn late_voters_are_replaced_and_still_count_when_they_answer() {
-    let (mut get, asks) = start(&[1, 2], &[], true);
+    let (mut get, asks) = start(&[1, 2], &[], Rule::Sloppy);
     assert_eq!(asks, [whole(1), digest(2)]);
     get.on_answer(peer(2), value(1).digest());
     assert_eq!(get.on_late(&[peer(11), peer(12)]), [hint(11), hint(12)], "3 is lost, 1 is late");
@@ -134,14 +141,14 @@ fn late_voters_are_replaced_and_still_count_when_they_answer() {
     assert_eq!(counts(&get.outcome()), (2, 0));
 
     // Known to be late from the start: others first, and nobody waits for it.
-    let (mut get, asks) = start(&[2, 3, 1], &[1], true);
+    let (mut get, asks) = start(&[2, 3, 1], &[1], Rule::Sloppy);
     assert_eq!(asks, [whole(2), digest(3)]);
     assert_eq!(get.on_lost(peer(3), false, &[peer(11), peer(12)]), [digest(1), hint(11), hint(12)]);
 }
 
 #[test]
 fn a_voter_that_sees_other_voters_makes_the_attempt_stale() {
-    let (mut get, _) = start(&[1, 2], &[], true);
+    let (mut get, _) = start(&[1, 2], &[], Rule::Sloppy);
     get.on_answer(peer(1), value(1));
     get.on_lost(peer(2), true, &[peer(11)]);
     assert_eq!(get.outcome(), Outcome::Failed { needed: 2, got: 1, stale: true });
