@@ -1,4 +1,5 @@
-//! Who is in the ring: signed member records, merged views, heartbeats (Dynamo §4.8).
+//! Who is in the ring, and who of them is alive: signed member records, merged views, heartbeats and
+//! probes (Dynamo §4.8).
 //!
 //! Each peer says of itself what it is (state, weight, zone, addresses, custody) in a record that
 //! it signs, and raises a counter in it with every heartbeat. Whoever relays a record cannot change
@@ -15,6 +16,7 @@
 //! | [`Request::Exchange`] | request | on connecting; on another view; now and then with a random member | [`Response::Exchanged`]: what each knows better |
 //! | [`Request::Push`] | request | own declarations in a small ring; what an exchange wanted | [`Response::Pushed`] |
 //! | [`Request::Fetch`] | request | a record speaks of a custody map that is not known | [`Response::Updates`] |
+//! | [`Request::Probe`] | request | to three members, every second | [`Response::Alive`] with the answering peer's record |
 //!
 //! Any of them may be answered by [`Response::Refused`], which says what to do about it.
 //!
@@ -29,6 +31,17 @@
 //! may be missing, so the peer is reborn ([`Action::Reborn`]) with custody of nothing. Reservations
 //! name their incarnation, so even a crash in between repeats no number.
 //!
+//! # Failures
+//!
+//! A peer *suspects* a member when two probes in a row fail (there is no connection, or no answer within
+//! a second), or when its heartbeat is overdue by more than three intervals and a second. It says so in
+//! its own record ([`henge_types::Suspect`]). A member is *down* ([`State::is_down`], [`Action::Health`])
+//! as long as two members name its newest record in an accusation; any newer record clears it, and
+//! whoever hears itself accused publishes one. A peer whose timers come late discards its probes, counts
+//! silence only in the time in which it ran, and waits up to eight times as long for a while. Being down
+//! changes nothing in [`View::generation`]. The other side of it is [`State::has_lease`]: whether a
+//! peer hears that the others still count on it.
+//!
 //! # Limits
 //!
 //! All in [`limits`]. A view holds `MEMBERS_MAX` members, a message [`limits::UPDATES_MAX`]
@@ -41,6 +54,8 @@
 //! - Dynamo reconciles membership histories with one random peer each second. Here records are
 //!   gossiped (a peer learns of a change within a round trip or two), and the exchange with a
 //!   random peer is what remains for losses.
+//! - Dynamo's nodes detect failures each for itself, by the requests that fail. Here members accuse, and
+//!   two have to agree, so that one bad connection makes nobody hand its data over.
 //! - Dynamo has seeds so that a ring does not split logically. Here a ring has an id, every member
 //!   is saved with its addresses, and nobody is special.
 //! - Tokens are not gossiped: they follow from peer id and weight.

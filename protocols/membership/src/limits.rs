@@ -54,6 +54,48 @@ pub const FETCH_DELAY: Duration = Duration::from_millis(100);
 /// each other without end.
 pub const REBIRTH_MIN: Duration = Duration::from_secs(10);
 
+/// After how long an unanswered request is given up.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Successors that a peer probes: each member is watched by three, of which one may be gone itself and
+/// one cut off from it.
+pub const PROBE_TARGETS: usize = 3;
+/// From one probe of a member to the next.
+pub const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// How long an answer to a probe is waited for: many round trips around the world, so that what is
+/// missed is a peer that does not run.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// After how long a probe that was lost is repeated, if there is time left to wait for the answer.
+pub const PROBE_RETRY: Duration = Duration::from_millis(250);
+/// Failed probes in a row that make a suspicion. One may meet a short stall; with two, a peer that
+/// stopped is accused after 3.1 s at the latest.
+pub const PROBE_FAILURES: u32 = 2;
+/// Heartbeat intervals after which a heartbeat is overdue, together with [`OVERDUE_MARGIN`]: with
+/// their jitter, three in a row were lost.
+pub const OVERDUE_HEARTBEATS: u32 = 3;
+/// See [`OVERDUE_HEARTBEATS`]: time for a round of gossip to repair a loss.
+pub const OVERDUE_MARGIN: Duration = Duration::from_secs(1);
+/// Members that have to suspect another before it is down: one alone may have lost its own connection.
+/// In a ring of two there is but one.
+pub const ACCUSERS: usize = 2;
+/// A timer that is looked after so much later than it was due shows that this peer did not run: more
+/// than any scheduling delay of a healthy machine, less than [`PROBE_TIMEOUT`].
+pub const LATE: Duration = Duration::from_millis(500);
+/// How much longer a peer that was late again and again waits before it suspects others.
+pub const STRETCH_MAX: u32 = 8;
+/// After so long without lateness it waits half as long.
+pub const CALM_AFTER: Duration = Duration::from_secs(10);
+
+/// Shortest lease: see [`State::has_lease`](crate::State::has_lease). Any eviction takes longer.
+pub const LEASE_MIN: Duration = Duration::from_secs(60);
+/// Heartbeat intervals in the shortest lease of a large ring: one more than makes a heartbeat overdue.
+pub const LEASE_HEARTBEATS: u32 = 4;
+/// After a sleep this long, what waited in buffers says nothing of the present. A shorter one changes
+/// little on a lease.
+pub const WAKING_AFTER: Duration = Duration::from_secs(10);
+/// How long after such a sleep nothing is taken for fresh: until the buffers are read.
+pub const WAKING: Duration = Duration::from_secs(1);
+
 // The largest messages fit into a frame of 4 MiB: a full update with its framing, and an entry of a
 // summary.
 const FRAME_BYTES: usize = 4 << 20;

@@ -71,6 +71,11 @@ pub enum Request {
         /// Whom it asks about.
         peers: Vec<PeerId>,
     },
+    /// "Are you there?"
+    Probe {
+        /// The sender's ring.
+        ring: RingId,
+    },
 }
 
 /// What the other answers.
@@ -101,6 +106,11 @@ pub enum Response {
     Updates {
         /// Unknown peers are left out.
         updates: Vec<Update>,
+    },
+    /// To [`Request::Probe`]: yes.
+    Alive {
+        /// The newest record of the answering peer, which may be news.
+        member: SignedMember,
     },
     /// To any request: not with you.
     Refused(Refusal),
@@ -167,13 +177,16 @@ impl Request {
     pub fn ring(&self) -> Option<RingId> {
         match self {
             Self::Join { ring, .. } => *ring,
-            Self::Exchange { ring, .. } | Self::Push { ring, .. } | Self::Fetch { ring, .. } => Some(*ring),
+            Self::Exchange { ring, .. }
+            | Self::Push { ring, .. }
+            | Self::Fetch { ring, .. }
+            | Self::Probe { ring } => Some(*ring),
         }
     }
 
     pub(crate) fn check_bounds(&self) -> Result<(), Fault> {
         match self {
-            Self::Join { .. } => Ok(()),
+            Self::Join { .. } | Self::Probe { .. } => Ok(()),
             Self::Exchange { summary, .. } => at_most("summary entries", summary.len(), SUMMARY_MAX),
             Self::Push { updates, .. } => at_most("updates", updates.len(), UPDATES_MAX),
             Self::Fetch { peers, .. } => at_most("peers", peers.len(), UPDATES_MAX),
@@ -189,7 +202,7 @@ impl Response {
             }
             Self::Exchanged { updates, wanted } => at_most("updates", updates.len(), UPDATES_MAX)
                 .and_then(|()| at_most("wanted peers", wanted.len(), UPDATES_MAX)),
-            Self::Pushed | Self::Refused(_) => Ok(()),
+            Self::Pushed | Self::Alive { .. } | Self::Refused(_) => Ok(()),
         }
     }
 }

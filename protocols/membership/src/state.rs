@@ -15,7 +15,9 @@ use crate::view::View;
 
 mod action;
 mod config;
+mod detector;
 mod fetch;
+mod lease;
 mod links;
 mod merge;
 mod own;
@@ -28,6 +30,7 @@ pub use action::{Action, Failure, Relay, Token};
 pub use config::{Config, Start};
 pub use own::{Declaration, Reservation};
 
+use detector::Detector;
 use fetch::Fetches;
 use links::{Kind, Links};
 use own::Own;
@@ -56,8 +59,7 @@ pub enum Phase {
 ///   one timer for [`State::poll_timeout`]. When that is reached it calls
 ///   [`State::handle_timeout`]; to call it early or for nothing is harmless.
 /// - Each [`Action::Send`] gets exactly one [`State::on_response`] with its token, be it a failure;
-///   after [`State::handle_disconnected`] it may be left out. The caller sets the deadline of
-///   requests.
+///   after [`State::handle_disconnected`] it may be left out.
 /// - [`Action::Reserve`] is saved durably before [`State::handle_reserved`] is called with it. It
 ///   is the only action that this peer waits for: until then it does not speak of itself, which
 ///   only shows at the start. [`Action::Joined`] is saved before or together with the first
@@ -79,6 +81,8 @@ pub struct State {
     fetches: Fetches,
     join_targets: BTreeSet<PeerId>,
     timers: Timers,
+    detector: Detector,
+    lease: Duration,
     rng: Rng,
     counters: Counters,
     actions: VecDeque<Action>,
@@ -119,6 +123,8 @@ impl State {
             fetches: Fetches::default(),
             join_targets: BTreeSet::new(),
             timers: Timers::default(),
+            detector: Detector::new(&config.me),
+            lease: config.lease,
             rng: Rng::new(config.seed),
             counters: Counters::default(),
             actions: VecDeque::new(),
@@ -179,6 +185,7 @@ impl State {
         if self.view.contains(&peer) {
             self.exchange_with(peer);
         }
+        self.probe_at_once(&peer, now);
         self.settle(now);
     }
 
@@ -187,6 +194,7 @@ impl State {
         if let Some(link) = self.links.disconnect(&peer) {
             self.fetches.lost(link.fetch_of.iter().chain(&link.fetching));
         }
+        self.probe_at_once(&peer, now);
         self.settle(now);
     }
 
@@ -250,7 +258,7 @@ impl State {
     /// When to call [`State::handle_timeout`], on the clock of [`Now::monotonic`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.timers.next().into_iter().chain(self.links.next_wake()).min()
+        [self.timers.next(), self.links.next_wake(), self.detector.next()].into_iter().flatten().min()
     }
 
     /// What is known of all members.

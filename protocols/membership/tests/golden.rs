@@ -19,7 +19,7 @@ use henge_membership::{
 use henge_types::codec::{self, Stored};
 use henge_types::member::Signer;
 use henge_types::{
-    ClusterName, Custody, Incarnation, MemberState, Partition, PeerId, SignedMember, Weight, Zone,
+    ClusterName, Custody, Incarnation, MemberState, Partition, PeerId, SignedMember, Suspect, Weight, Zone,
 };
 use libp2p_identity::{Keypair, PublicKey};
 use serde::Serialize;
@@ -55,6 +55,7 @@ fn updates() -> Vec<Update> {
         vec!["/ip4/10.0.0.1/udp/4001/quic-v1".parse().unwrap(), "/dns/a.example/tcp/4001".parse().unwrap()];
     full.custody = custody.digest();
     full.records = 12;
+    full.suspects = vec![Suspect { peer: peer(2), incarnation: Incarnation(9), counter: 300 }];
     let sparse = record(peer(1), 1, 0);
     let sign = |record| SignedMember::sign(record, &keys()).unwrap();
     vec![
@@ -88,6 +89,7 @@ fn requests() {
     check_cbor("request.exchange", &Request::Exchange { ring: RING, summary: vec![known] });
     check_cbor("request.push", &Request::Push { ring: RING, updates: updates() });
     check_cbor("request.fetch", &Request::Fetch { ring: RING, peers: vec![peer(1), peer(2)] });
+    check_cbor("request.probe", &Request::Probe { ring: RING });
 }
 
 #[test]
@@ -102,6 +104,7 @@ fn responses() {
         &Response::Exchanged { updates: updates.clone(), wanted: vec![peer(2)] },
     );
     check_cbor("response.pushed", &Response::Pushed);
+    check_cbor("response.alive", &Response::Alive { member: updates[0].member.clone() });
     check_cbor("response.updates", &Response::Updates { updates });
 }
 

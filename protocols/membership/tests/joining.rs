@@ -74,7 +74,7 @@ fn the_first_peer_has_everything_and_says_nothing_before_its_counters_are_saved(
 fn counters_stay_below_what_is_reserved() {
     let mut state = first(1, at(0));
     let mut asked = Vec::new();
-    for _ in 0..6000 {
+    for _ in 0..10_000 {
         tick(&mut state);
         asked.extend(drain(&mut state).into_iter().filter_map(|a| match a {
             Action::Reserve { reservation } => Some(reservation),

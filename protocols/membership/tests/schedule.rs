@@ -11,7 +11,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{RING, at, drain, first, made_up, map, peer, plain, record, sends, settle, tick, with_map};
+use common::{
+    RING, at, drain, first, made_up, map, peer, plain, record, sends, settle, signed, tick, with_map,
+};
 use henge_membership::{
     Action, Declaration, Failure, Known, Request, Response, State, Token, Update, decode_gossip,
 };
@@ -29,7 +31,7 @@ fn requests(actions: &[Action]) -> Vec<(PeerId, Token, Request)> {
     actions
         .iter()
         .filter_map(|a| match a {
-            Action::Send { peer, token, request } => Some((*peer, *token, request.clone())),
+            Action::Send { peer, token, request, .. } => Some((*peer, *token, request.clone())),
             _ => None,
         })
         .collect()
@@ -127,7 +129,16 @@ fn a_random_member_is_asked_for_its_view_every_ten_seconds() {
     let mut asked = std::collections::BTreeMap::<PeerId, usize>::new();
     let answer = |state: &mut State, now: Now, asked: &mut std::collections::BTreeMap<PeerId, usize>| {
         for (to, token, request) in requests(&settle(state, now)) {
-            assert!(matches!(request, Request::Exchange { .. }));
+            if matches!(request, Request::Probe { .. }) {
+                let member = signed(record(to, 1, 1));
+                state.on_response(token, Ok(Response::Alive { member }), now);
+                continue;
+            }
+            // Silent members are accused, and the accused pushed to: not what is counted here.
+            if !matches!(request, Request::Exchange { .. }) {
+                state.on_response(token, Ok(Response::Pushed), now);
+                continue;
+            }
             *asked.entry(to).or_default() += 1;
             state.on_response(token, Ok(Response::Exchanged { updates: vec![], wanted: vec![] }), now);
         }

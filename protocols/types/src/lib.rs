@@ -34,7 +34,7 @@ pub use custody::{Custody, CustodyDigest, CustodyMap};
 pub use digest::RecordDigest;
 pub use key::{Key, KeyError};
 pub use libp2p_identity::PeerId;
-pub use member::{Incarnation, MemberError, MemberRecord, MemberState, SignedMember, Weight, Zone};
+pub use member::{Incarnation, MemberError, MemberRecord, MemberState, SignedMember, Suspect, Weight, Zone};
 pub use multiaddr::Multiaddr;
 pub use position::{Partition, PartitionCount, Position};
 pub use record::{Applied, Content, OperationId, Record, Sibling, Write, WriteError};

@@ -28,6 +28,9 @@ pub const CLUSTER_NAME_MAX_BYTES: usize = 64;
 pub const ADDRESSES_MAX: usize = 16;
 /// Longest address in a member record, in bytes.
 pub const ADDRESS_MAX_BYTES: usize = 256;
+/// Suspects in one member record; further ones are left out, the farthest on the ring first. With
+/// the most of everything else, a record still has less than [`MEMBER_RECORD_MAX_BYTES`].
+pub const SUSPECTS_MAX: usize = 48;
 /// Largest encoded member record, in bytes.
 pub const MEMBER_RECORD_MAX_BYTES: usize = 8 << 10;
 /// Longest signature of a member record, in bytes (Ed25519 needs 64).

@@ -13,7 +13,7 @@ use crate::cluster::RingId;
 use crate::codec;
 use crate::custody::CustodyDigest;
 use crate::limits::{
-    ADDRESS_MAX_BYTES, ADDRESSES_MAX, MEMBER_RECORD_MAX_BYTES, SIGNATURE_MAX_BYTES, WEIGHT_MAX,
+    ADDRESS_MAX_BYTES, ADDRESSES_MAX, MEMBER_RECORD_MAX_BYTES, SIGNATURE_MAX_BYTES, SUSPECTS_MAX, WEIGHT_MAX,
     ZONE_MAX_BYTES,
 };
 
@@ -157,6 +157,34 @@ pub struct MemberRecord {
     pub records: u64,
     /// The oldest and the newest version of henge's protocols that it speaks.
     pub wire: (u16, u16),
+    /// Whom it takes to be gone: up to [`SUSPECTS_MAX`], rising by peer id, each once.
+    #[serde(default)]
+    pub suspects: Vec<Suspect>,
+}
+
+/// An accusation: the accuser hears nothing of a peer, and this is the last record of it that it
+/// knows. It says nothing of a peer that has signed a later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(PeerId, Incarnation, u64)", into = "(PeerId, Incarnation, u64)")]
+pub struct Suspect {
+    /// Who is accused.
+    pub peer: PeerId,
+    /// The incarnation in its last record.
+    pub incarnation: Incarnation,
+    /// The counter in its last record.
+    pub counter: u64,
+}
+
+impl From<(PeerId, Incarnation, u64)> for Suspect {
+    fn from((peer, incarnation, counter): (PeerId, Incarnation, u64)) -> Self {
+        Self { peer, incarnation, counter }
+    }
+}
+
+impl From<Suspect> for (PeerId, Incarnation, u64) {
+    fn from(suspect: Suspect) -> Self {
+        (suspect.peer, suspect.incarnation, suspect.counter)
+    }
 }
 
 /// Why something is no member record. The peer that sent it is at fault.
@@ -181,6 +209,9 @@ pub enum MemberError {
         /// Which bound.
         what: &'static str,
     },
+    /// Suspects that do not rise by peer id.
+    #[error("member record with suspects out of order, or one of them twice")]
+    Unordered,
     /// Not CBOR, or not of the shape.
     #[error("member record that cannot be read: {0}")]
     Undecodable(codec::DecodeError),
@@ -223,10 +254,11 @@ impl SignedMember {
     /// Signs `record`.
     ///
     /// # Errors
-    /// [`MemberError::Oversized`] when it has too many or too long addresses.
+    /// [`MemberError::Oversized`] when it has too many or too long addresses, or too many suspects;
+    /// [`MemberError::Unordered`].
     pub fn sign(record: MemberRecord, signer: &dyn Signer) -> Result<Self, MemberError> {
         let payload: Bytes = codec::encode(&record).map_err(MemberError::Undecodable)?.into();
-        check_addresses(&record)?;
+        check_lists(&record)?;
         let signature: Bytes = signer.sign(&message(&payload)).into();
         check_sizes(&payload, &signature)?;
         Ok(Self { record, payload, signature })
@@ -282,12 +314,18 @@ fn check_sizes(payload: &[u8], signature: &[u8]) -> Result<(), MemberError> {
     Ok(())
 }
 
-fn check_addresses(record: &MemberRecord) -> Result<(), MemberError> {
+fn check_lists(record: &MemberRecord) -> Result<(), MemberError> {
     if record.addresses.len() > ADDRESSES_MAX {
         return Err(MemberError::Oversized { what: "number of addresses" });
     }
     if record.addresses.iter().any(|a| a.len() > ADDRESS_MAX_BYTES) {
         return Err(MemberError::Oversized { what: "length of an address" });
+    }
+    if record.suspects.len() > SUSPECTS_MAX {
+        return Err(MemberError::Oversized { what: "number of suspects" });
+    }
+    if !record.suspects.is_sorted_by(|a, b| a.peer < b.peer) {
+        return Err(MemberError::Unordered);
     }
     Ok(())
 }
@@ -304,7 +342,7 @@ impl TryFrom<SignedRepr> for SignedMember {
     fn try_from(repr: SignedRepr) -> Result<Self, MemberError> {
         check_sizes(&repr.payload, &repr.signature)?;
         let record: MemberRecord = codec::decode(&repr.payload).map_err(MemberError::Undecodable)?;
-        check_addresses(&record)?;
+        check_lists(&record)?;
         Ok(Self { record, payload: repr.payload, signature: repr.signature })
     }
 }

@@ -1,5 +1,7 @@
 //! What a [`State`](super::State) asks of its caller.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use henge_types::{ClusterParams, Incarnation, PeerId, RingId, RingSecret};
 use thiserror::Error;
@@ -23,6 +25,8 @@ pub enum Action {
         peer: PeerId,
         /// Comes back with the outcome.
         token: Token,
+        /// When to give up.
+        timeout: Duration,
         /// What.
         request: Request,
     },
@@ -64,6 +68,13 @@ pub enum Action {
         generation: u64,
         /// What [`View::placed_generation`](crate::View::placed_generation) is now.
         placed_generation: u64,
+    },
+    /// The verdict on a member changed: see [`State::is_down`](super::State::is_down).
+    Health {
+        /// Who.
+        peer: PeerId,
+        /// Whether it is taken to be gone from now on.
+        down: bool,
     },
     /// A member came into the view: it may be dialled.
     NewMember {

@@ -1,10 +1,13 @@
 //! What a peer is started with.
 
+use std::time::Duration;
+
 use henge_types::{
     ClusterName, ClusterParams, CustodyMap, Multiaddr, PeerId, RingId, RingSecret, Weight, Zone,
 };
 
 use super::own::Reservation;
+use crate::limits::LEASE_MIN;
 use crate::view::SavedView;
 
 /// Who this peer is and what it was started with.
@@ -18,6 +21,7 @@ pub struct Config {
     pub(super) addresses: Vec<Multiaddr>,
     pub(super) wire: (u16, u16),
     pub(super) seed: u64,
+    pub(super) lease: Duration,
 }
 
 impl Config {
@@ -34,6 +38,7 @@ impl Config {
             addresses: Vec::new(),
             wire: (1, 1),
             seed: 0,
+            lease: LEASE_MIN,
         }
     }
 
@@ -66,6 +71,14 @@ impl Config {
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
         Self { seed, ..self }
+    }
+
+    /// How long a heartbeat of the others counts for [`State::has_lease`](super::State::has_lease)
+    /// (default [`LEASE_MIN`]); in large rings it is at least four heartbeat intervals. Has to be
+    /// shorter than what an eviction takes.
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::limits::LINKS_MAX;
 /// The kinds of requests, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
+    Probe,
     Join,
     Push,
     Fetch,
@@ -33,6 +34,7 @@ impl Slot {
 /// One connected peer.
 #[derive(Debug, Default)]
 pub(super) struct Link {
+    probe: Slot,
     join: Slot,
     push: Slot,
     fetch: Slot,
@@ -48,6 +50,7 @@ pub(super) struct Link {
 impl Link {
     fn slot(&mut self, kind: Kind) -> &mut Slot {
         match kind {
+            Kind::Probe => &mut self.probe,
             Kind::Join => &mut self.join,
             Kind::Push => &mut self.push,
             Kind::Fetch => &mut self.fetch,
@@ -57,7 +60,7 @@ impl Link {
 }
 
 /// All connected peers. Bounded by [`LINKS_MAX`], and by it everything else here: each link has
-/// four slots, and each slot at most one entry in each index.
+/// five slots, and each slot at most one entry in each index.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     links: BTreeMap<PeerId, Link>,

@@ -20,8 +20,15 @@ impl State {
     /// A payload came by gossip from the connected peer `source`, who need not have written it.
     /// Says what to do with it.
     pub fn on_gossip(&mut self, source: PeerId, payload: &[u8], now: Now) -> Relay {
-        let merged =
-            decode_gossip(payload).and_then(|member| self.merge_one(Update { member, custody: None }, now));
+        let member = decode_gossip(payload);
+        let merged = member.and_then(|member| {
+            let peer = member.record().peer;
+            let merged = self.merge_one(Update { member, custody: None }, now)?;
+            if matches!(merged, Merged::New | Merged::Newer) {
+                self.note_fresh(&peer, now);
+            }
+            Ok(merged)
+        });
         let relay = match &merged {
             Ok(Merged::New | Merged::Newer | Merged::Same) => Relay::Forward,
             Ok(Merged::Older) => Relay::Ignore,
@@ -41,7 +48,12 @@ impl State {
     pub(super) fn merge_all(&mut self, from: PeerId, updates: Vec<Update>, now: Now) -> usize {
         let (mut news, mut faults) = (0, 0);
         for update in updates {
-            match self.merge_one(update, now) {
+            let about = update.member.record().peer;
+            let merged = self.merge_one(update, now);
+            if about == from && matches!(merged, Ok(Merged::New | Merged::Newer | Merged::Same)) {
+                self.note_fresh(&about, now);
+            }
+            match merged {
                 Ok(Merged::New | Merged::Newer) => news += 1,
                 Ok(Merged::Same | Merged::Older) => {}
                 Err(fault) => {
@@ -61,7 +73,11 @@ impl State {
         if peer == self.me {
             return self.merge_own(&update, now);
         }
+        let before = self.suspects_of(&peer);
         let merged = self.view.merge(update, &*self.signer, now)?;
+        if matches!(merged, Merged::New | Merged::Newer) {
+            self.record_changed(peer, &before, now);
+        }
         match merged {
             Merged::New => {
                 self.counters.new += 1;
@@ -100,7 +116,9 @@ impl State {
 
     fn be_reborn(&mut self, known: Incarnation, now: Now) {
         self.begin_life(known, now);
+        let before = self.suspects_of(&self.me);
         self.view.retract(&self.me);
+        self.record_changed(self.me, &before, now);
         self.actions.push_back(Action::Reborn { incarnation: self.own.incarnation() });
         self.speak(now);
     }

@@ -4,7 +4,7 @@ use henge_types::limits::{ADDRESS_MAX_BYTES, ADDRESSES_MAX};
 use henge_types::member::Signer;
 use henge_types::{
     CustodyDigest, CustodyMap, Incarnation, MemberRecord, MemberState, Multiaddr, PeerId, RingId,
-    SignedMember, Weight, Zone,
+    SignedMember, Suspect, Weight, Zone,
 };
 use serde::{Deserialize, Serialize};
 
@@ -184,8 +184,13 @@ impl Own {
         }
     }
 
-    /// Signs a record of the present with the next counter; none while no counter is reserved.
-    pub(super) fn sign(&mut self, ring: RingId, signer: &dyn Signer) -> Option<Update> {
+    /// Signs a record of the present, which accuses `suspects`, with the next counter; none while no counter is reserved.
+    pub(super) fn sign(
+        &mut self,
+        ring: RingId,
+        suspects: Vec<Suspect>,
+        signer: &dyn Signer,
+    ) -> Option<Update> {
         if self.next >= self.reserved {
             self.unsaid = true;
             return None;
@@ -202,6 +207,7 @@ impl Own {
             custody: self.custody,
             records: self.records,
             wire: self.wire,
+            suspects,
         };
         self.next += 1;
         match SignedMember::sign(record, signer) {

@@ -40,7 +40,8 @@ impl State {
             Request::Join { .. }
             | Request::Exchange { .. }
             | Request::Push { .. }
-            | Request::Fetch { .. } => None,
+            | Request::Fetch { .. }
+            | Request::Probe { .. } => None,
         }
     }
 
@@ -58,6 +59,10 @@ impl State {
                 let updates = peers.iter().filter_map(|peer| self.view.update(peer)).collect();
                 Response::Updates { updates }
             }
+            Request::Probe { .. } => match self.view.get(&self.me) {
+                Some(own) => Response::Alive { member: own.signed().clone() },
+                None => Response::Refused(Refusal::NotMember),
+            },
         }
     }
 

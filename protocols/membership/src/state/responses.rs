@@ -1,6 +1,6 @@
 //! What became of the requests that were sent.
 
-use henge_types::{ClusterParams, Incarnation, Now, PeerId, RingId, RingSecret};
+use henge_types::{ClusterParams, Incarnation, Now, PeerId, RingId, RingSecret, SignedMember};
 
 use super::links::Kind;
 use super::{Action, Failure, State, Token};
@@ -39,12 +39,16 @@ impl State {
             (Kind::Exchange, Response::Exchanged { updates, wanted }) => {
                 self.on_exchanged(peer, updates, &wanted, now);
             }
+            (Kind::Probe, Response::Alive { member }) => self.on_alive(peer, member, now),
+            // It runs, but not as the member that was meant.
+            (Kind::Probe, Response::Refused(_)) => self.on_failure(peer, kind, Failure::Lost, now),
             (_, Response::Refused(refusal)) => self.on_refused(peer, kind, refusal, now),
             (
                 _,
                 Response::Welcome { .. }
                 | Response::Exchanged { .. }
                 | Response::Pushed
+                | Response::Alive { .. }
                 | Response::Updates { .. },
             ) => {
                 self.fault(peer, Fault::WrongResponse);
@@ -56,6 +60,7 @@ impl State {
     fn on_failure(&mut self, peer: PeerId, kind: Kind, failure: Failure, now: Now) {
         let retry_at = now.monotonic + RETRY;
         match (kind, failure) {
+            (Kind::Probe, _) => self.on_probe_lost(peer, now),
             (Kind::Join, Failure::Unsupported) => {
                 self.on_refused(peer, kind, Refusal::OtherCluster { cluster: self.cluster.clone() }, now);
             }
@@ -69,6 +74,18 @@ impl State {
             }
             // Fetches are planned anew, exchanges come back by themselves.
             (Kind::Push, Failure::Unsupported) | (Kind::Fetch | Kind::Exchange, _) => {}
+        }
+    }
+
+    fn on_alive(&mut self, peer: PeerId, member: SignedMember, now: Now) {
+        let itself = member.record().peer == peer;
+        match self.merge_one(Update { member, custody: None }, now) {
+            Ok(_) if itself => {
+                self.note_fresh(&peer, now);
+                self.on_probe_answered(peer, now);
+            }
+            Ok(_) => self.fault(peer, Fault::WrongResponse),
+            Err(fault) => self.fault(peer, fault),
         }
     }
 

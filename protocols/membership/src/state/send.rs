@@ -8,7 +8,7 @@ use henge_types::{Now, PeerId};
 
 use super::links::Kind;
 use super::{Action, State};
-use crate::limits::{DIRECT_MEMBERS_MAX, UPDATES_MAX};
+use crate::limits::{DIRECT_MEMBERS_MAX, REQUEST_TIMEOUT, UPDATES_MAX};
 use crate::message::{Request, Update, encode_gossip};
 
 impl State {
@@ -24,13 +24,17 @@ impl State {
     /// counter was there; a block is reserved long before the last one is used up.
     pub(super) fn sign(&mut self, now: Now) -> bool {
         let Some(ring) = self.view.ring() else { return false };
-        let signed = self.own.sign(ring, &*self.signer);
+        let suspects = self.accusations();
+        let signed = self.own.sign(ring, suspects, &*self.signer);
         if let Some(reservation) = self.own.next_reservation() {
             self.actions.push_back(Action::Reserve { reservation });
         }
         let said = signed.is_some();
         if let Some(own) = signed {
+            self.timers.speak = None;
+            let before = self.suspects_of(&self.me);
             self.view.declare(own, now);
+            self.record_changed(self.me, &before, now);
         }
         said
     }
@@ -92,7 +96,8 @@ impl State {
     pub(super) fn poll_send(&mut self) -> Option<Action> {
         while let Some((peer, kind, token)) = self.links.next_request() {
             if let Some(request) = self.request(peer, kind) {
-                return Some(Action::Send { peer, token, request });
+                let timeout = if kind == Kind::Probe { self.probe_timeout() } else { REQUEST_TIMEOUT };
+                return Some(Action::Send { peer, token, timeout, request });
             }
             self.links.complete(token);
         }
@@ -106,9 +111,12 @@ impl State {
             return asked.then(|| Request::Join { params: self.params, ring: self.view.ring() });
         }
         let ring = self.view.ring()?;
+        if kind == Kind::Probe {
+            return self.probes(&peer).then_some(Request::Probe { ring });
+        }
         let link = self.links.get_mut(&peer)?;
         match kind {
-            Kind::Join => None,
+            Kind::Join | Kind::Probe => None,
             Kind::Push => {
                 let owed = take_some(&mut link.owed);
                 let updates: Vec<Update> =

@@ -5,7 +5,9 @@ use std::time::Duration;
 use henge_types::Now;
 
 use super::State;
-use crate::limits::{EXCHANGE_HEARTBEATS, EXCHANGE_MIN, PERSIST_MIN, PERSIST_PER_MEMBER, PUBLISH_MIN};
+use crate::limits::{
+    EXCHANGE_HEARTBEATS, EXCHANGE_MIN, PERSIST_MIN, PERSIST_PER_MEMBER, PROBE_EVERY, PUBLISH_MIN,
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Timers {
@@ -14,13 +16,16 @@ pub(super) struct Timers {
     pub(super) publish: Option<Duration>,
     pub(super) persist: Option<Duration>,
     pub(super) fetch: Option<Duration>,
+    pub(super) speak: Option<Duration>,
+    spoken: Option<Duration>,
     published: Option<Duration>,
     persisted: Option<Duration>,
 }
 
 impl Timers {
     pub(super) fn next(&self) -> Option<Duration> {
-        [self.heartbeat, self.exchange, self.publish, self.persist, self.fetch].into_iter().flatten().min()
+        let due = [self.heartbeat, self.exchange, self.publish, self.persist, self.fetch, self.speak];
+        due.into_iter().flatten().min()
     }
 }
 
@@ -37,6 +42,7 @@ impl State {
     /// Time has passed. A late call does what is due once, not once for each period missed.
     pub fn handle_timeout(&mut self, now: Now) {
         let at = now.monotonic;
+        self.watch(now);
         if fire(&mut self.timers.heartbeat, at) {
             self.beat(now);
         }
@@ -53,6 +59,14 @@ impl State {
     pub(super) fn start_timers(&mut self, now: Now) {
         self.arm_heartbeat(now);
         self.arm_exchange(now);
+        self.detector.start(now.monotonic + self.rng.jitter(PROBE_EVERY));
+    }
+
+    /// The own record has something to say, about others or against an accusation. It is signed anew
+    /// and spread at once, or as soon as that was not done for a while.
+    pub(super) fn speak_soon(&mut self) {
+        let at = after(self.timers.spoken, PUBLISH_MIN);
+        self.timers.speak.get_or_insert(at);
     }
 
     /// The own record goes out at once, or as soon as the last one is old enough.
@@ -64,6 +78,10 @@ impl State {
     /// What follows from any change: called at the end of everything that takes time or input.
     pub(super) fn settle(&mut self, now: Now) {
         let at = now.monotonic;
+        if fire(&mut self.timers.speak, at) {
+            self.timers.spoken = Some(at);
+            self.speak(now);
+        }
         if self.view.revision() != self.persisted && !self.persist_due {
             let members = u32::try_from(self.view.len()).unwrap_or(u32::MAX);
             let period = PERSIST_MIN + PERSIST_PER_MEMBER * members;

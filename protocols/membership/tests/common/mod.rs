@@ -79,6 +79,7 @@ pub fn record(who: PeerId, incarnation: u64, counter: u64) -> MemberRecord {
         custody: map(Custody::None).digest(),
         records: 0,
         wire: (1, 1),
+        suspects: vec![],
     }
 }
 

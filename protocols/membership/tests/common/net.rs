@@ -1,5 +1,5 @@
-//! A network of states in memory: seeded loss and delay, every message encoded and decoded, disks
-//! that keep only what was saved before a crash.
+//! A network of states in memory: seeded loss and delay, every message encoded and decoded, peers that
+//! crash, stop or run late, disks that keep only what was saved before a crash.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,6 +31,12 @@ pub struct Node {
     pub refused: Vec<String>,
     pub reborn: Vec<Incarnation>,
     pub persisted: usize,
+    /// Up to how much later than due its timers fire, and messages are read.
+    pub lag: Duration,
+    id: PeerId,
+    late: Duration,
+    // What waits for a process that does not run.
+    stopped: Option<Vec<(u64, Event)>>,
     run: u64,
     links: BTreeSet<usize>,
     seen: BTreeSet<Bytes>,
@@ -43,15 +49,34 @@ enum Event {
     Saved { node: usize, reservation: Reservation },
 }
 
+impl Event {
+    fn node(&self) -> usize {
+        match self {
+            Self::Request { to, .. } | Self::Response { to, .. } | Self::Gossip { to, .. } => *to,
+            Self::Saved { node, .. } => *node,
+        }
+    }
+}
+
 pub struct Net {
     pub nodes: Vec<Node>,
     pub now: Now,
     pub loss_percent: u64,
+    /// Whether what is lost shows only by time-outs.
+    pub silent: bool,
+    /// From whom to whom nothing gets through, and nobody notices.
+    pub cuts: BTreeSet<(usize, usize)>,
+    /// Gossip messages sent since the start, each hop for itself.
+    pub gossiped: usize,
     /// Whether new members are dialled.
     pub dials: bool,
     /// Requests sent since the start, by kind.
     pub sent: BTreeMap<&'static str, usize>,
+    /// How often anybody took another for gone.
+    pub downs: usize,
     queue: BTreeMap<(Duration, u64), (u64, Event)>,
+    // Requests without an outcome.
+    pending: BTreeSet<(usize, Token)>,
     sequence: u64,
     random: u64,
     numbers: BTreeMap<(PeerId, Incarnation, u64), SignedMember>,
@@ -64,6 +89,11 @@ impl Net {
             nodes: Vec::new(),
             now: super::at(1),
             loss_percent: 0,
+            silent: false,
+            cuts: BTreeSet::new(),
+            gossiped: 0,
+            downs: 0,
+            pending: BTreeSet::new(),
             dials: true,
             sent: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -81,6 +111,10 @@ impl Net {
                 refused: vec![],
                 reborn: vec![],
                 persisted: 0,
+                lag: Duration::ZERO,
+                id: peer(n),
+                late: Duration::ZERO,
+                stopped: None,
                 run: 0,
                 links: BTreeSet::new(),
                 seen: BTreeSet::new(),
@@ -109,13 +143,40 @@ impl Net {
     }
 
     pub fn crash(&mut self, i: usize) {
-        self.nodes[i].state = None;
-        self.nodes[i].run += 1;
+        self.vanish(i);
         self.nodes[i].seen.clear();
         for other in std::mem::take(&mut self.nodes[i].links) {
             self.nodes[other].links.remove(&i);
-            self.with(other, |state, now| state.handle_disconnected(peer(i as u8 + 1), now));
+            let id = self.id(i);
+            self.with(other, |state, now| state.handle_disconnected(id, now));
         }
+    }
+
+    /// Its machine loses power: nobody is told.
+    pub fn vanish(&mut self, i: usize) {
+        self.nodes[i].state = None;
+        self.nodes[i].run += 1;
+        self.pending.retain(|(of, _)| *of != i);
+    }
+
+    /// Its process does not run any more, as after SIGSTOP; what comes for it waits.
+    pub fn stop(&mut self, i: usize) {
+        self.nodes[i].stopped = Some(Vec::new());
+    }
+
+    /// It runs again. Whether it looks at its timers or at what waited first, is chance.
+    pub fn cont(&mut self, i: usize) {
+        let waiting = self.nodes[i].stopped.take().unwrap();
+        if self.draw().is_multiple_of(2) {
+            self.with(i, State::handle_timeout);
+        }
+        waiting.into_iter().for_each(|(run, event)| self.deliver(run, event));
+    }
+
+    /// Nothing passes between the two sides any more.
+    pub fn part(&mut self, one: &[usize], other: &[usize]) {
+        let across = one.iter().flat_map(|a| other.iter().flat_map(move |b| [(*a, *b), (*b, *a)]));
+        self.cuts.extend(across);
     }
 
     /// Boots from the disk, and connects to all who run.
@@ -167,7 +228,7 @@ impl Net {
     }
 
     pub fn id(&self, i: usize) -> PeerId {
-        peer(self.nodes[i].n)
+        self.nodes[i].id
     }
 
     pub fn run_for(&mut self, time: Duration) {
@@ -207,7 +268,8 @@ impl Net {
             .nodes
             .iter()
             .enumerate()
-            .filter_map(|(i, node)| Some((node.state.as_ref()?.poll_timeout()?, i)));
+            .filter(|(_, node)| node.stopped.is_none())
+            .filter_map(|(i, node)| Some((node.state.as_ref()?.poll_timeout()? + node.late, i)));
         let timer = timers.min();
         let event = self.queue.keys().next().copied();
         let next = timer.map(|(at, _)| at).into_iter().chain(event.map(|(at, _)| at)).min();
@@ -218,25 +280,35 @@ impl Net {
                 let (run, event) = self.queue.remove(&key).unwrap();
                 self.deliver(run, event);
             }
-            (None, Some((_, i))) => self.with(i, State::handle_timeout),
+            (None, Some((_, i))) => {
+                self.with(i, State::handle_timeout);
+                self.nodes[i].late = self.lag(i);
+            }
             (None, None) => {}
         }
         true
     }
 
     fn deliver(&mut self, run: u64, event: Event) {
+        if let Some(waiting) = &mut self.nodes[event.node()].stopped {
+            return waiting.push((run, event));
+        }
         match event {
             Event::Request { from, to, token, bytes } => {
                 let asker = self.id(from);
                 let request: Request = codec::decode(&bytes).unwrap();
                 let mut response = None;
                 self.with(to, |state, now| response = Some(state.on_request(asker, request, now)));
-                let lost = self.is_lost();
+                let lost = self.is_lost(to, from);
                 let result =
                     response.filter(|_| !lost).map(|response| encode(&response)).ok_or(Failure::Lost);
-                self.later_in(run, Event::Response { to: from, token, result });
+                if result.is_ok() || !self.is_silent(to, from) {
+                    self.later_in(run, Event::Response { to: from, token, result });
+                }
             }
-            Event::Response { to, token, result } if run == self.nodes[to].run => {
+            Event::Response { to, token, result }
+                if run == self.nodes[to].run && self.pending.remove(&(to, token)) =>
+            {
                 let result = result.map(|bytes| codec::decode::<Response>(&bytes).unwrap());
                 self.with(to, |state, now| state.on_response(token, result, now));
             }
@@ -256,7 +328,7 @@ impl Net {
                 self.nodes[node].disk.reserved = Some(reservation);
                 self.with(node, |state, now| state.handle_reserved(reservation, now));
             }
-            // Meant for a run that crashed.
+            // Meant for a run that crashed, or the request has its outcome.
             Event::Response { .. } | Event::Saved { .. } => {}
         }
     }
@@ -264,7 +336,9 @@ impl Net {
     fn act(&mut self, i: usize) {
         while let Some(action) = self.nodes[i].state.as_mut().and_then(State::poll_action) {
             match action {
-                Action::Send { peer, token, request } => self.send(i, peer, token, &request),
+                Action::Send { peer, token, timeout, request } => {
+                    self.send(i, peer, token, timeout, &request);
+                }
                 Action::Publish { payload } => {
                     self.note_number(i, &decode_gossip(&payload).unwrap());
                     self.nodes[i].seen.insert(payload.clone());
@@ -284,6 +358,7 @@ impl Net {
                     let other = self.find(peer);
                     self.connect(i, other);
                 }
+                Action::Health { down, .. } => self.downs += usize::from(down),
                 Action::Refused { refusal, .. } => self.nodes[i].refused.push(refusal.to_string()),
                 Action::Fault { peer, fault } => panic!("{peer}: {fault}"),
                 _ => {}
@@ -291,7 +366,7 @@ impl Net {
         }
     }
 
-    fn send(&mut self, from: usize, to: PeerId, token: Token, request: &Request) {
+    fn send(&mut self, from: usize, to: PeerId, token: Token, timeout: Duration, request: &Request) {
         let kind = match request {
             Request::Join { .. } => "join",
             Request::Exchange { .. } => "exchange",
@@ -300,16 +375,20 @@ impl Net {
                 "push"
             }
             Request::Fetch { .. } => "fetch",
+            Request::Probe { .. } => "probe",
         };
         *self.sent.entry(kind).or_default() += 1;
         let to = self.find(to);
         let linked = self.nodes[from].links.contains(&to);
-        let event = if !linked || self.is_lost() {
-            Event::Response { to: from, token, result: Err(Failure::Lost) }
-        } else {
-            Event::Request { from, to, token, bytes: encode(request) }
-        };
-        self.later(from, event);
+        let run = self.nodes[from].run;
+        self.pending.insert((from, token));
+        let failed = Event::Response { to: from, token, result: Err(Failure::Lost) };
+        if linked && !self.is_lost(from, to) {
+            self.later(from, Event::Request { from, to, token, bytes: encode(request) });
+        } else if !linked || !self.is_silent(from, to) {
+            return self.later(from, failed);
+        }
+        self.enqueue(self.now.monotonic + timeout, run, failed);
     }
 
     // No two records of one peer share incarnation and counter, through all crashes.
@@ -323,8 +402,13 @@ impl Net {
     }
 
     fn flood(&mut self, source: usize, payload: &Bytes) {
+        let count = self.nodes.len();
         for to in self.nodes[source].links.clone() {
-            if !self.is_lost() {
+            if !in_mesh(source, to, count) {
+                continue;
+            }
+            self.gossiped += 1;
+            if !self.is_lost(source, to) {
                 self.later(source, Event::Gossip { source, to, payload: payload.clone() });
             }
         }
@@ -336,13 +420,26 @@ impl Net {
 
     // After 1 to 5 ms; what a run waits for, it gets only in that run.
     fn later_in(&mut self, run: u64, event: Event) {
-        let delay = Duration::from_micros(1000 + self.draw() % 4000);
-        self.sequence += 1;
-        self.queue.insert((self.now.monotonic + delay, self.sequence), (run, event));
+        let delay = Duration::from_micros(1000 + self.draw() % 4000) + self.lag(event.node());
+        self.enqueue(self.now.monotonic + delay, run, event);
     }
 
-    fn is_lost(&mut self) -> bool {
-        self.draw() % 100 < self.loss_percent
+    fn enqueue(&mut self, at: Duration, run: u64, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((at, self.sequence), (run, event));
+    }
+
+    fn lag(&mut self, i: usize) -> Duration {
+        let most = self.nodes[i].lag.as_millis() as u64;
+        if most == 0 { Duration::ZERO } else { Duration::from_millis(self.draw() % most) }
+    }
+
+    fn is_lost(&mut self, from: usize, to: usize) -> bool {
+        self.cuts.contains(&(from, to)) || self.draw() % 100 < self.loss_percent
+    }
+
+    fn is_silent(&self, from: usize, to: usize) -> bool {
+        self.silent || self.cuts.contains(&(from, to)) || self.nodes[to].state.is_none()
     }
 
     /// Any number.
@@ -353,8 +450,14 @@ impl Net {
     }
 
     fn find(&self, id: PeerId) -> usize {
-        self.nodes.iter().position(|node| peer(node.n) == id).unwrap()
+        self.nodes.iter().position(|node| node.id == id).unwrap()
     }
+}
+
+// In a larger network gossip goes to eight neighbours, as gossipsub does.
+fn in_mesh(from: usize, to: usize, count: usize) -> bool {
+    let clockwise = (to + count - from) % count;
+    count <= 12 || [1, 3, 7, 15].iter().any(|step| clockwise == *step || clockwise == count - step)
 }
 
 fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Vec<u8> {

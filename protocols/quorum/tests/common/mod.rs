@@ -7,7 +7,7 @@ use henge_quorum::{Request, Response, Want};
 use henge_types::member::Signer;
 use henge_types::{
     ActorId, Clock, Content, Custody, CustodyMap, Dot, Incarnation, Key, MemberRecord, MemberState,
-    OperationId, Partition, PartitionCount, PeerId, Record, RingId, SignedMember, VotersDigest, Weight,
+    OperationId, Partition, PartitionCount, PeerId, Record, RingId, SignedMember, Suspect, VotersDigest, Weight,
     Write, Zone,
 };
 use libp2p_identity::{Keypair, PublicKey};
@@ -73,6 +73,7 @@ pub fn stale() -> Response {
         custody: custody.digest(),
         records: 0,
         wire: (1, 1),
+        suspects: Vec::new(),
     };
     let full = MemberRecord {
         state: MemberState::Leaving,
@@ -80,6 +81,7 @@ pub fn stale() -> Response {
         zone: Some(Zone::new("attic").unwrap()),
         addresses: vec!["/ip4/10.0.0.1/udp/4001/quic-v1".parse().unwrap()],
         records: 12,
+        suspects: vec![Suspect { peer: peer(2), incarnation: Incarnation(NOW), counter: 7 }],
         ..record(1, &moving)
     };
     let sparse = record(2, &nothing);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use henge_types::member::Signer;
 use henge_types::{
     ActorId, Applied, Clock, Content, CustodyDigest, Dot, Incarnation, MemberRecord, MemberState,
-    OperationId, PeerId, Record, RingId, Weight, Write, WriteError,
+    OperationId, PeerId, Record, RingId, Suspect, Weight, Write, WriteError,
 };
 use libp2p_identity::{Keypair, PublicKey};
 
@@ -105,5 +105,6 @@ pub(crate) fn member(seed: u8) -> MemberRecord {
         custody: CustodyDigest([3; 16]),
         records: 12,
         wire: (1, 1),
+        suspects: vec![Suspect { peer: peer(200), incarnation: Incarnation(9), counter: 4096 }],
     }
 }

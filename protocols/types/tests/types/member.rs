@@ -1,10 +1,11 @@
 //! Member records: signed by their own peer, checked by anybody, bounded.
 
 use bytes::Bytes;
-use henge_types::limits::{ADDRESSES_MAX, SIGNATURE_MAX_BYTES, WEIGHT_MAX, ZONE_MAX_BYTES};
+use henge_types::limits::{ADDRESSES_MAX, SIGNATURE_MAX_BYTES, SUSPECTS_MAX, WEIGHT_MAX, ZONE_MAX_BYTES};
 use henge_types::member::Signer;
 use henge_types::{
-    Incarnation, MemberError, MemberRecord, MemberState, Multiaddr, SignedMember, Weight, Zone, codec,
+    Incarnation, MemberError, MemberRecord, MemberState, Multiaddr, SignedMember, Suspect, Weight, Zone,
+    codec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +87,7 @@ fn a_signature_made_for_something_else_is_no_member_record() {
 #[test]
 fn fields_of_a_newer_version_survive_relaying() {
     let mut payload = codec::encode(&member(1)).unwrap();
-    assert_eq!(payload[0], 0xab, "a map of 11 fields");
+    assert_eq!(payload[0], 0xac, "a map of 12 fields");
     payload[0] += 1;
     payload.extend(codec::encode("mood").unwrap());
     payload.extend(codec::encode(&vec![Some("calm"), None]).unwrap());
@@ -116,7 +117,7 @@ fn fields_that_older_versions_did_not_have_have_defaults() {
         member(1);
     let older = Older { ring, peer, incarnation, counter, state, weight, addresses, custody, wire };
     let read: MemberRecord = codec::decode(&codec::encode(&older).unwrap()).unwrap();
-    assert_eq!(read, MemberRecord { zone: None, records: 0, ..member(1) });
+    assert_eq!(read, MemberRecord { zone: None, records: 0, suspects: vec![], ..member(1) });
 }
 
 fn oversized(record: MemberRecord) {
@@ -126,15 +127,41 @@ fn oversized(record: MemberRecord) {
     assert!(received(&payload, &signer(1).sign(&payload)).is_err(), "a relayed one is refused too");
 }
 
+/// As many as asked for, in order, with the longest numbers.
+fn suspects(count: usize) -> Vec<Suspect> {
+    let longest = |n| Suspect { peer: peer(n), incarnation: Incarnation(u64::MAX), counter: u64::MAX };
+    let mut all: Vec<_> = (0..=u8::MAX).take(count).map(longest).collect();
+    all.sort_by_key(|suspect| suspect.peer);
+    all
+}
+
+#[test]
+fn suspects_rise_and_none_is_there_twice() {
+    let rising = suspects(3);
+    let falling: Vec<_> = rising.iter().rev().copied().collect();
+    let twice = vec![rising[0], rising[0]];
+    for suspects in [falling, twice] {
+        let record = MemberRecord { suspects, ..member(1) };
+        let payload = codec::encode(&record).unwrap();
+        assert_eq!(SignedMember::sign(record, &signer(1)), Err(MemberError::Unordered));
+        assert!(received(&payload, &[0; 64]).unwrap_err().to_string().contains("out of order"));
+    }
+    let record = MemberRecord { suspects: rising, ..member(1) };
+    assert!(SignedMember::sign(record, &signer(1)).is_ok());
+}
+
 #[test]
 fn what_is_too_large_is_neither_signed_nor_read() {
     let address =
         |length: usize| -> Multiaddr { format!("/dns4/{}/tcp/1", "a".repeat(length)).parse().unwrap() };
     oversized(MemberRecord { addresses: vec![address(9); ADDRESSES_MAX + 1], ..member(1) });
     oversized(MemberRecord { addresses: vec![address(300)], ..member(1) });
+    oversized(MemberRecord { suspects: suspects(SUSPECTS_MAX + 1), ..member(1) });
     let most = MemberRecord {
         addresses: vec![address(240); ADDRESSES_MAX],
         zone: Some(Zone::new("z".repeat(ZONE_MAX_BYTES)).unwrap()),
+        records: u64::MAX,
+        suspects: suspects(SUSPECTS_MAX),
         ..member(1)
     };
     assert!(SignedMember::sign(most, &signer(1)).is_ok(), "the most of everything fits");
