@@ -17,7 +17,7 @@
 use std::time::Duration;
 
 use henge_types::{ClusterName, Multiaddr, PeerId};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::handle::Handle;
@@ -87,6 +87,7 @@ impl Config {
 pub struct Client {
     handle: Handle,
     peer: PeerId,
+    known: watch::Receiver<Vec<Multiaddr>>,
     task: JoinHandle<()>,
 }
 
@@ -104,10 +105,11 @@ impl Client {
         let swarm = transport::swarm(&config)?;
         let (handle, calls) = Handle::new();
         let (connected, outcome) = oneshot::channel();
-        let driver = driver::Driver::new(swarm, calls, addresses, &config, connected);
+        let (tell_known, known) = watch::channel(addresses.clone());
+        let driver = driver::Driver::new(swarm, calls, addresses, &config, connected, tell_known);
         let task = tokio::spawn(driver.run());
         let peer = outcome.await.unwrap_or(Err(ConnectError::Stopped))?;
-        Ok(Self { handle, peer, task })
+        Ok(Self { handle, peer, known, task })
     }
 
     /// Sends requests. Cheap to clone.
@@ -120,6 +122,12 @@ impl Client {
     #[must_use]
     pub fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// The addresses that it was given, and behind them those that it has learnt so far.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        self.known.borrow().clone()
     }
 
     /// Waits until all other handles are dropped and every request has its answer, and says goodbye to the peer.

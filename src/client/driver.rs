@@ -10,7 +10,7 @@ use henge_types::{ClusterName, Key, Multiaddr, PeerId};
 use libp2p::Swarm;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Config;
@@ -74,6 +74,8 @@ pub(super) struct Driver {
     in_flight: BTreeMap<RequestId, Pending>,
     /// For whoever waits for the first connection.
     connected: Option<oneshot::Sender<Result<PeerId, ConnectError>>>,
+    /// All addresses, for whoever wants to know.
+    known: watch::Sender<Vec<Multiaddr>>,
 }
 
 impl Driver {
@@ -83,6 +85,7 @@ impl Driver {
         addresses: Vec<Multiaddr>,
         config: &Config,
         connected: oneshot::Sender<Result<PeerId, ConnectError>>,
+        known: watch::Sender<Vec<Multiaddr>>,
     ) -> Self {
         Self {
             swarm,
@@ -98,6 +101,7 @@ impl Driver {
             waiting: VecDeque::new(),
             in_flight: BTreeMap::new(),
             connected: Some(connected),
+            known,
         }
     }
 
@@ -293,6 +297,7 @@ impl Driver {
             self.learning = None;
             if let Response::Status(status) = response {
                 self.route.learn(members::addresses(&status, &self.route.current()));
+                self.known.send_replace(self.route.addresses());
             }
         } else {
             self.on_probe_answered(id);

@@ -70,6 +70,11 @@ impl Route {
         self.current.address.clone()
     }
 
+    /// All addresses, those that were given first.
+    pub(super) fn addresses(&self) -> Vec<Multiaddr> {
+        self.places().map(|place| place.address.clone()).collect()
+    }
+
     /// Whether there is an address of another peer, as far as is known, to go to.
     pub(super) fn has_others(&self) -> bool {
         self.places().any(|place| {
