@@ -1,7 +1,7 @@
 //! The light client: speaks to peers as a program that is no member of the ring.
 //!
-//! A client needs nothing but the multiaddr of a peer; with several it goes on through another when
-//! it loses the one it has. It opens a connection when there is something to send, tries a request again
+//! A client needs nothing but the multiaddr of a peer. From that peer it learns where other members are, and
+//! goes on through another when it loses the one it has, or hears nothing from it. It opens a connection when there is something to send, tries a request again
 //! only under its own operation id, and never waits longer than the request may take.
 //!
 //! | room | holds |
@@ -9,13 +9,15 @@
 //! | [`address`] | multiaddrs as people write them, and what is wrong with them |
 //! | [`error`] | why no peer could be connected to |
 //! | `route` | which address to try, and when to give up: a value |
+//! | `members` | which addresses of other members are worth a try: a value |
+//! | `patience` | how long a silent peer is waited for: a value |
 //! | `pending` | what becomes of a request that got no answer: a value |
 //! | `driver` | the task that owns the swarm |
 
 use std::time::Duration;
 
 use henge_types::{ClusterName, Multiaddr, PeerId};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::handle::Handle;
@@ -23,6 +25,8 @@ use crate::handle::Handle;
 pub mod address;
 mod driver;
 pub mod error;
+mod members;
+mod patience;
 mod pending;
 mod route;
 mod transport;
@@ -35,13 +39,14 @@ pub use error::{Attempt, AttemptError, ConnectError};
 pub struct Config {
     cluster: ClusterName,
     attempt_timeout: Duration,
+    learn_members: bool,
 }
 
 impl Default for Config {
     /// The cluster "henge"; three seconds for each address: enough for three round trips around
-    /// the world, and two addresses fit into the default time of a request.
+    /// the world, and two addresses fit into the default time of a request; other members are learnt.
     fn default() -> Self {
-        Self { cluster: ClusterName::default(), attempt_timeout: Duration::from_secs(3) }
+        Self { cluster: ClusterName::default(), attempt_timeout: Duration::from_secs(3), learn_members: true }
     }
 }
 
@@ -59,10 +64,20 @@ impl Config {
         self
     }
 
-    /// How long one address is tried, until the peer there has answered.
+    /// How long one address is tried, until the peer there has answered. Less, yet no less than 1 s, while a
+    /// connection was lost and others have not been tried.
     #[must_use]
     pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = timeout;
+        self
+    }
+
+    /// Whether the client asks its peer for addresses of other members, to go on there when all that it was
+    /// given are of no use. It asks once the connection is half a second old, at once after it lost another,
+    /// and then every minute; so what ends sooner asks nothing. Addresses that it was given come first.
+    #[must_use]
+    pub fn with_learn_members(mut self, learn: bool) -> Self {
+        self.learn_members = learn;
         self
     }
 }
@@ -72,6 +87,7 @@ impl Config {
 pub struct Client {
     handle: Handle,
     peer: PeerId,
+    known: watch::Receiver<Vec<Multiaddr>>,
     task: JoinHandle<()>,
 }
 
@@ -89,10 +105,11 @@ impl Client {
         let swarm = transport::swarm(&config)?;
         let (handle, calls) = Handle::new();
         let (connected, outcome) = oneshot::channel();
-        let driver = driver::Driver::new(swarm, calls, addresses, &config, connected);
+        let (tell_known, known) = watch::channel(addresses.clone());
+        let driver = driver::Driver::new(swarm, calls, addresses, &config, connected, tell_known);
         let task = tokio::spawn(driver.run());
         let peer = outcome.await.unwrap_or(Err(ConnectError::Stopped))?;
-        Ok(Self { handle, peer, task })
+        Ok(Self { handle, peer, known, task })
     }
 
     /// Sends requests. Cheap to clone.
@@ -105,6 +122,12 @@ impl Client {
     #[must_use]
     pub fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// The addresses that it was given, and behind them those that it has learnt so far.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        self.known.borrow().clone()
     }
 
     /// Waits until all other handles are dropped and every request has its answer, and says goodbye to the peer.

@@ -183,6 +183,71 @@ async fn a_frozen_peer_is_left_for_another() {
     client.handle().put("key", "value").await.unwrap();
 }
 
+/// A peer that tells of another one, and does `say` with what comes after the put that follows.
+fn telling_of(other: &Scripted, say: fn() -> Say) -> Scripted {
+    let (mut memory, other) = (Memory::default(), (other.peer, other.address.clone()));
+    let (mut has_told, mut is_gone) = (false, false);
+    Scripted::over_tcp(move |request| {
+        if is_gone {
+            return say();
+        }
+        is_gone = has_told && matches!(request, Request::Put { .. });
+        let Response::Status(mut status) = memory.answer(Request::Status) else { unreachable!() };
+        if matches!(request, Request::Status) {
+            has_told = true;
+            (status.members[0].peer, status.members[0].addresses) = (other.0, vec![other.1.clone()]);
+            return Say::answer(Response::Status(status));
+        }
+        Say::answer(memory.answer(request))
+    })
+}
+
+#[tokio::test]
+async fn another_member_is_learnt_and_gone_on_with_when_the_only_peer_given_hangs_up_or_hangs() {
+    for say in [|| Say::HangUp, || Say::Nothing] {
+        let other = healthy("/ip4/127.0.0.1/tcp/0");
+        let first = telling_of(&other, say);
+        let client = connect(&[first.full_address()]).await;
+        let deadline = support::now() + support::PATIENCE;
+        while client.addresses().len() == 1 {
+            assert!(support::now() < deadline, "the other is learnt");
+            client.handle().get("key").await.unwrap();
+        }
+        assert_eq!(client.addresses(), [first.full_address(), other.full_address()]);
+        for value in ["last of the first", "first of the other"] {
+            client.handle().put("key", value).await.unwrap();
+        }
+        assert_eq!(client.handle().get("key").await.unwrap().single().unwrap(), "first of the other");
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_want_to_learn_does_not_ask() {
+    let asked = Arc::new(Mutex::new(0));
+    let (count, mut memory) = (asked.clone(), Memory::default());
+    let peer = Scripted::over_tcp(move |request| {
+        *count.lock().unwrap() += u32::from(matches!(request, Request::Status));
+        Say::answer(memory.answer(request))
+    });
+    let config = Config::new().with_learn_members(false);
+    let client = Client::connect(vec![peer.full_address()], config).await.unwrap();
+    // Longer than a client waits that does want to.
+    let until = support::now() + Duration::from_millis(800);
+    while support::now() < until {
+        client.handle().get("key").await.unwrap();
+    }
+    assert_eq!(*asked.lock().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_peer_that_serves_nobody_yet_is_left_for_another() {
+    let first = only_placement(|| Say::answer(Response::Failed(henge_client::Failure::NotReady)));
+    let other = healthy("/ip4/127.0.0.1/tcp/0");
+    let client = connect(&[first.full_address(), other.full_address()]).await;
+    client.handle().put("key", "value").await.unwrap();
+    assert_eq!(client.handle().get("key").await.unwrap().single().unwrap(), "value");
+}
+
 #[tokio::test]
 async fn a_slow_answer_of_a_live_peer_is_waited_for() {
     let peer = Arc::new(Mutex::new(0));

@@ -14,6 +14,8 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
+use henge::client::{Client, Config};
+use libp2p::Multiaddr;
 use serde_json::json;
 use support::command::{finish, henge, run};
 use support::process::Peer;
@@ -185,6 +187,51 @@ fn a_client_leaves_a_peer_that_is_frozen() {
     run(["get", "k", "--peer", &first.address()]).exits(3).complains("cannot connect");
     first.signal("CONT");
     assert_eq!(first.run(&["get", "k", "--timeout", "20"]).exits(0).stdout, b"v");
+}
+
+/// Reads through a client that was given these addresses, before and after the peer that it is connected
+/// to gets a signal.
+fn read_before_and_after(addresses: &[String], victim: &Peer, signal: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let addresses: Vec<Multiaddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let given = addresses.len();
+        let client = Client::connect(addresses, Config::new()).await.unwrap();
+        assert_eq!(client.peer().to_string(), victim.id());
+        let deadline = tokio::time::Instant::now() + support::PATIENCE;
+        while client.addresses().len() == given {
+            assert!(tokio::time::Instant::now() < deadline, "it learns where other members are");
+            client.handle().get("k").await.unwrap();
+        }
+        victim.signal(signal);
+        // Of the owners of the key one may hang: a quorum is had all the same, if not at once.
+        for _ in 0..3 {
+            let got = client.handle().get("k").timeout(support::PATIENCE / 2).await.unwrap();
+            assert_eq!(got.single().unwrap(), "v");
+        }
+        client.close().await;
+    });
+}
+
+#[test]
+fn a_client_that_knows_one_address_goes_on_at_a_peer_that_it_learnt_of() {
+    let [first, _second, third] = chain();
+    third.run(&["put", "k", "v"]).exits(0);
+    read_before_and_after(&[first.address()], &first, "STOP");
+    first.signal("CONT");
+    third.wait_until_settled(3);
+    read_before_and_after(&[first.address()], &first, "KILL");
+}
+
+#[test]
+fn a_client_that_knows_two_addresses_goes_on_when_its_peer_dies_or_hangs() {
+    let [first, second, third] = chain();
+    third.run(&["put", "k", "v"]).exits(0);
+    let addresses = [first.address(), second.address()];
+    read_before_and_after(&addresses, &first, "STOP");
+    first.signal("CONT");
+    third.wait_until_settled(3);
+    read_before_and_after(&addresses, &first, "KILL");
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn hint(text: &str) -> String {
     }
 }
 
-fn is_supported(address: &Multiaddr) -> bool {
+pub(super) fn is_supported(address: &Multiaddr) -> bool {
     let mut parts = address.iter();
     let host = match parts.next() {
         Some(Protocol::Dnsaddr(_)) => return true,

@@ -72,6 +72,31 @@ impl Pending {
         request
     }
 
+    /// Hands the answer to the caller, unless it is one that another peer may better: then it gives the
+    /// request back.
+    pub(super) fn on_answer(mut self, response: Response, now: Instant) -> Option<Self> {
+        let may_be_done = match &response {
+            Response::Failed(Failure::NotReady) => false,
+            // Others may have the write already.
+            Response::Failed(Failure::Store { .. }) => true,
+            Response::Failed(_)
+            | Response::Written { .. }
+            | Response::Found { .. }
+            | Response::NotFound { .. }
+            | Response::Status(_)
+            | Response::Located(_) => {
+                self.answer(response);
+                return None;
+            }
+        };
+        if self.tries >= TRIES_MAX || now >= self.deadline || self.is_abandoned() {
+            self.answer(response);
+            return None;
+        }
+        self.sent |= may_be_done;
+        Some(self)
+    }
+
     /// Hands the answer to the caller.
     pub(super) fn answer(self, response: Response) {
         // A peer that cannot even begin with a write knows nothing of an earlier try of it.

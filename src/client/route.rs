@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use henge_types::Multiaddr;
+use henge_types::{Multiaddr, PeerId};
+use libp2p::multiaddr::Protocol;
 
 use super::error::{Attempt, AttemptError};
 
@@ -12,14 +13,24 @@ const ROUNDS_MAX: u32 = 3;
 /// The pause after the first round; each further one is four times as long.
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// The addresses of a client, in a circle.
+/// The addresses of a client: those that it was given, in a circle, and behind them those that it learnt.
 #[derive(Debug)]
 pub(super) struct Route {
-    addresses: Vec<Multiaddr>,
-    current: usize,
+    given: Vec<Place>,
+    learnt: Vec<Place>,
+    current: Place,
+    /// Who was lost last: a peer that hangs does so at all its addresses, so these are tried last.
+    lost: Option<PeerId>,
     attempts: Vec<Attempt>,
     rounds: u32,
     rounds_max: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Place {
+    address: Multiaddr,
+    /// Who is there: as the address says, or as was found.
+    peer: Option<PeerId>,
 }
 
 /// What to do after an address has failed.
@@ -36,39 +47,78 @@ pub(super) enum Next {
 impl Route {
     /// At first every address is tried once.
     pub(super) fn new(addresses: Vec<Multiaddr>) -> Self {
-        Self { addresses, current: 0, attempts: Vec::new(), rounds: 0, rounds_max: 1 }
+        let mut given: Vec<Place> = Vec::new();
+        for address in addresses {
+            if given.iter().all(|place| place.address != address) {
+                given.push(Place::new(address));
+            }
+        }
+        let current = given.first().cloned().unwrap_or_else(|| Place::new(Multiaddr::empty()));
+        Self {
+            given,
+            learnt: Vec::new(),
+            current,
+            lost: None,
+            attempts: Vec::new(),
+            rounds: 0,
+            rounds_max: 1,
+        }
     }
 
     /// The address in use, or to be dialled now.
     pub(super) fn current(&self) -> Multiaddr {
-        self.addresses.get(self.current).cloned().unwrap_or_else(Multiaddr::empty)
+        self.current.address.clone()
     }
 
-    /// Whether there is another address to go to.
+    /// All addresses, those that were given first.
+    pub(super) fn addresses(&self) -> Vec<Multiaddr> {
+        self.places().map(|place| place.address.clone()).collect()
+    }
+
+    /// Whether there is an address of another peer, as far as is known, to go to.
     pub(super) fn has_others(&self) -> bool {
-        self.addresses.len() > 1
+        self.places().any(|place| {
+            place.address != self.current.address && (place.peer.is_none() || place.peer != self.current.peer)
+        })
+    }
+
+    /// Whether another address, not tried yet, waits behind the current one for a connection that was lost.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.rounds_max > 1 && self.rounds == 0 && self.has_others()
     }
 
     /// The peer at the current address answered.
-    pub(super) fn on_connected(&mut self) {
+    pub(super) fn on_connected(&mut self, peer: PeerId) {
         self.attempts.clear();
         self.rounds = 0;
         self.rounds_max = ROUNDS_MAX;
+        self.current.peer = Some(peer);
+        let current = &self.current;
+        for place in self.given.iter_mut().filter(|place| place.address == current.address) {
+            place.peer = Some(peer);
+        }
     }
 
-    /// The connection in use was lost: the next address is the best guess.
+    /// Takes the addresses of other members, instead of those learnt before.
+    pub(super) fn learn(&mut self, addresses: Vec<Multiaddr>) {
+        let new = addresses.into_iter().filter(|new| self.given.iter().all(|place| place.address != *new));
+        self.learnt = new.map(Place::new).collect();
+    }
+
+    /// The connection in use was lost, or its peer is of no use: the next address is the best guess.
     pub(super) fn on_lost(&mut self) {
+        self.lost = self.current.peer;
         self.advance();
     }
 
     /// The current address is of no use.
     pub(super) fn on_failed(&mut self, error: AttemptError) -> Next {
         self.attempts.push(Attempt { address: self.current(), error });
-        self.advance();
-        if self.attempts.len() < self.addresses.len() {
+        if self.advance() {
             return Next::Dial;
         }
         let attempts = std::mem::take(&mut self.attempts);
+        self.advance();
         self.rounds += 1;
         if self.rounds >= self.rounds_max {
             self.rounds = 0;
@@ -77,58 +127,40 @@ impl Route {
         Next::Pause(PAUSE * 4u32.pow(self.rounds - 1))
     }
 
-    fn advance(&mut self) {
-        self.current = (self.current + 1) % self.addresses.len().max(1);
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        self.given.iter().chain(&self.learnt)
+    }
+
+    /// Goes to the best address that was not tried in this round, if there is one.
+    fn advance(&mut self) -> bool {
+        let count = self.given.len().max(1);
+        let at = self.given.iter().position(|place| place.address == self.current.address);
+        let after_current = at.map_or(0, |at| at + 1);
+        let order = (0..count).map(|step| (after_current + step) % count);
+        let in_order = order.filter_map(|index| self.given.get(index)).chain(&self.learnt);
+        let untried =
+            in_order.filter(|place| self.attempts.iter().all(|attempt| attempt.address != place.address));
+        let best = untried.min_by_key(|place| place.peer.is_some() && place.peer == self.lost);
+        let Some(best) = best.cloned() else { return false };
+        self.current = best;
+        true
+    }
+}
+
+impl Place {
+    fn new(address: Multiaddr) -> Self {
+        let peer = peer_of(&address);
+        Self { address, peer }
+    }
+}
+
+/// The peer that an address names.
+pub(super) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => Some(peer),
+        Some(_) | None => None,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn route(count: u16) -> Route {
-        Route::new((1..=count).map(address).collect())
-    }
-
-    fn address(port: u16) -> Multiaddr {
-        Multiaddr::empty().with(libp2p::multiaddr::Protocol::Tcp(port))
-    }
-
-    fn refused() -> AttemptError {
-        AttemptError::Unreachable { reason: "refused".to_owned() }
-    }
-
-    #[test]
-    fn at_first_each_address_is_tried_once_and_all_failures_are_named() {
-        let mut route = route(2);
-        assert_eq!(route.current(), address(1));
-        assert_eq!(route.on_failed(refused()), Next::Dial);
-        assert_eq!(route.current(), address(2));
-        let Next::GiveUp(attempts) = route.on_failed(refused()) else { panic!("one round only") };
-        let tried: Vec<_> = attempts.into_iter().map(|attempt| attempt.address).collect();
-        assert_eq!(tried, [address(1), address(2)]);
-    }
-
-    #[test]
-    fn a_lost_connection_moves_on_and_is_tried_for_three_rounds() {
-        let mut route = route(2);
-        route.on_connected();
-        route.on_lost();
-        assert_eq!(route.current(), address(2));
-        assert_eq!(route.on_failed(refused()), Next::Dial);
-        assert_eq!(route.on_failed(refused()), Next::Pause(PAUSE));
-        assert_eq!(route.on_failed(refused()), Next::Dial);
-        assert_eq!(route.on_failed(refused()), Next::Pause(PAUSE * 4));
-        assert_eq!(route.on_failed(refused()), Next::Dial);
-        assert!(matches!(route.on_failed(refused()), Next::GiveUp(_)));
-    }
-
-    #[test]
-    fn a_connection_in_between_starts_the_rounds_anew() {
-        let mut route = route(1);
-        route.on_connected();
-        assert_eq!(route.on_failed(refused()), Next::Pause(PAUSE));
-        route.on_connected();
-        assert_eq!(route.on_failed(refused()), Next::Pause(PAUSE));
-    }
-}
+mod tests;

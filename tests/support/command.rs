@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::launch::Launcher;
 use super::wait_for;
 
 /// What a command did.
@@ -44,12 +45,17 @@ impl Outcome {
 
 /// A command without the environment of whoever runs the tests.
 pub(crate) fn henge<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_henge"));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = Launcher::default().henge();
+    command.args(args);
+    command
+}
+
+/// Nothing on stdin, its output kept, and no settings of whoever runs the tests.
+pub(super) fn without_our_environment(command: &mut Command) {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for name in ["HENGE_PEER", "HENGE_CLUSTER", "HENGE_DATA_DIR", "RUST_LOG"] {
         command.env_remove(name);
     }
-    command
 }
 
 /// Runs a command to its end, with nothing on stdin.

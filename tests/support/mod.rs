@@ -9,7 +9,11 @@
 )]
 
 pub(crate) mod command;
+pub(crate) mod history;
+pub(crate) mod launch;
+pub(crate) mod load;
 pub(crate) mod memory;
+pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod scripted;
 
@@ -17,6 +21,9 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up. Generous: the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether peers stand in for others that are down.
+pub(crate) const STAND_INS: bool = false;
 
 /// How often a state is looked at while a test waits for it.
 const INTERVAL: Duration = Duration::from_millis(20);

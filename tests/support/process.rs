@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::command::{Outcome, henge, run, run_with_stdin};
+use super::command::{Outcome, finish};
+use super::launch::Launcher;
 use super::wait_for;
 
 /// One peer. Its data outlives its process, until it is dropped.
@@ -18,6 +19,7 @@ pub(crate) struct Peer {
     child: Child,
     output: Arc<Mutex<String>>,
     arguments: Vec<String>,
+    launcher: Launcher,
     directory: TempDir,
 }
 
@@ -36,14 +38,24 @@ impl Peer {
 
     /// The same without waiting.
     pub(crate) fn spawn(name: &str, join: Option<&Self>, arguments: &[&str]) -> Self {
-        let directory = tempfile::Builder::new().prefix("henge-test-").tempdir().unwrap();
+        Self::launch(name, join, arguments, directory(), Launcher::default())
+    }
+
+    /// The same in a prepared directory, launched in another way.
+    pub(crate) fn launch(
+        name: &str,
+        join: Option<&Self>,
+        arguments: &[&str],
+        directory: TempDir,
+        launcher: Launcher,
+    ) -> Self {
         let mut arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         if let Some(join) = join {
             arguments.extend(["--join".to_owned(), join.address()]);
         }
         let output = Arc::new(Mutex::new(String::new()));
-        let child = spawn(&directory, &arguments, &output);
-        Self { name: name.to_owned(), child, output, arguments, directory }
+        let child = spawn(&launcher, &directory, &arguments, &output);
+        Self { name: name.to_owned(), child, output, arguments, launcher, directory }
     }
 
     pub(crate) fn wait_until_ready(&mut self) {
@@ -87,12 +99,14 @@ impl Peer {
 
     /// Runs a command that talks to this peer.
     pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Outcome {
-        run(self.at(arguments))
+        self.run_with_stdin(arguments, b"")
     }
 
     /// The same with these bytes on stdin.
     pub(crate) fn run_with_stdin<A: AsRef<OsStr>>(&self, arguments: &[A], stdin: &[u8]) -> Outcome {
-        run_with_stdin(self.at(arguments), stdin)
+        let mut command = self.launcher.henge();
+        command.args(self.at(arguments)).stdin(Stdio::piped());
+        finish(command, stdin)
     }
 
     fn at<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Vec<std::ffi::OsString> {
@@ -141,8 +155,23 @@ impl Peer {
     /// Starts it again on the same data with these arguments instead, without waiting.
     pub(crate) fn respawn_with(&mut self, arguments: &[&str]) {
         self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.respawn();
+    }
+
+    /// Starts it again with the same arguments, without waiting.
+    pub(crate) fn respawn(&mut self) {
         self.output = Arc::default();
-        self.child = spawn(&self.directory, &self.arguments, &self.output);
+        self.child = spawn(&self.launcher, &self.directory, &self.arguments, &self.output);
+    }
+
+    /// From its next start on it is launched like this.
+    pub(crate) fn set_launcher(&mut self, launcher: Launcher) {
+        self.launcher = launcher;
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits until it listens somewhere, which is before it serves.
@@ -164,8 +193,7 @@ impl Peer {
                 self.arguments.push(argument);
             }
         }
-        self.output = Arc::default();
-        self.child = spawn(&self.directory, &self.arguments, &self.output);
+        self.respawn();
         self.wait_until_ready();
     }
 }
@@ -180,10 +208,20 @@ impl Drop for Peer {
     }
 }
 
-fn spawn(directory: &TempDir, arguments: &[String], output: &Arc<Mutex<String>>) -> Child {
-    let mut command = henge(["run", "-v", "--data-dir"]);
-    command.arg(directory.path().join("data")).args(arguments);
-    let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+/// For the data of one peer.
+pub(crate) fn directory() -> TempDir {
+    tempfile::Builder::new().prefix("henge-test-").tempdir().unwrap()
+}
+
+fn spawn(
+    launcher: &Launcher,
+    directory: &TempDir,
+    arguments: &[String],
+    output: &Arc<Mutex<String>>,
+) -> Child {
+    let mut command = launcher.henge();
+    command.args(["run", "-v", "--data-dir"]).arg(directory.path().join("data")).args(arguments);
+    let mut child = command.spawn().unwrap();
     keep(child.stdout.take().unwrap(), output.clone());
     keep(child.stderr.take().unwrap(), output.clone());
     child

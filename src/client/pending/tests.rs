@@ -123,3 +123,40 @@ fn nobody_tries_again_for_a_caller_that_has_left() {
     drop(answer);
     assert!(pending.on_failure(&OutboundFailure::ConnectionClosed, now).is_none());
 }
+
+#[test]
+fn a_peer_that_serves_nobody_yet_is_no_answer_while_there_are_tries_left() {
+    let now = Instant::now();
+    let (mut pending, mut answer) = pending(put(), now);
+    for _ in 1..TRIES_MAX {
+        assert!(!options_of(&pending.next_try(now)).retry);
+        pending = pending.on_answer(Response::Failed(Failure::NotReady), now).expect("another try");
+    }
+    pending.next_try(now);
+    assert!(pending.on_answer(Response::Failed(Failure::NotReady), now).is_none());
+    assert_eq!(outcome(&mut answer), Ok(Response::Failed(Failure::NotReady)));
+}
+
+#[test]
+fn a_write_that_a_failed_store_may_have_passed_on_is_tried_again_as_a_retry() {
+    let now = Instant::now();
+    let (mut pending, mut answer) = pending(put(), now);
+    pending.next_try(now);
+    let failed = Response::Failed(Failure::Store { reason: "full".to_owned() });
+    let mut pending = pending.on_answer(failed.clone(), now).expect("another try");
+    assert!(options_of(&pending.next_try(now)).retry);
+    let late = pending.deadline();
+    assert!(pending.on_answer(failed, late).is_none());
+    assert!(matches!(outcome(&mut answer), Err(RequestError::Unknown { .. })));
+}
+
+#[test]
+fn what_another_peer_would_answer_too_is_handed_on() {
+    let now = Instant::now();
+    for failure in [Failure::Overloaded, Failure::Unavailable { needed: 2, got: 1 }] {
+        let (mut pending, mut answer) = pending(put(), now);
+        pending.next_try(now);
+        assert!(pending.on_answer(Response::Failed(failure.clone()), now).is_none());
+        assert_eq!(outcome(&mut answer), Ok(Response::Failed(failure)));
+    }
+}
