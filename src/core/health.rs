@@ -26,6 +26,8 @@ impl Core {
             Health::Up
         } else if !self.links.is_connected(peer) {
             Health::Away
+        } else if self.membership.is_down(peer) {
+            Health::Down
         } else if self.links.is_late(peer, self.now.monotonic) {
             Health::Late
         } else {
@@ -82,7 +84,6 @@ impl Core {
     /// Whether this peer may answer strict requests: it has heard of late from more than half of
     /// the ring, so that it cannot have been evicted without knowing.
     pub(super) fn has_lease(&self) -> bool {
-        let _ = self;
-        true
+        self.membership.has_lease(self.now)
     }
 }

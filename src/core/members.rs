@@ -28,8 +28,9 @@ impl Core {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Send { peer, token, request } => {
-                self.request(peer, Request::Membership(request), AfterRequest::Membership { token });
+            Action::Send { peer, token, timeout, request } => {
+                let next = AfterRequest::Membership { token };
+                self.request_within(peer, Request::Membership(request), next, timeout);
             }
             Action::Publish { payload } => self.outputs.push_back(Output::Publish { data: payload }),
             // Its bytes are those of the present view, which is read again when it is saved.
