@@ -28,8 +28,9 @@ impl Core {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Send { peer, token, request } => {
-                self.request(peer, Request::Membership(request), AfterRequest::Membership { token });
+            Action::Send { peer, token, timeout, request } => {
+                let next = AfterRequest::Membership { token };
+                self.request_within(peer, Request::Membership(request), next, timeout);
             }
             Action::Publish { payload } => self.outputs.push_back(Output::Publish { data: payload }),
             // Its bytes are those of the present view, which is read again when it is saved.
@@ -47,6 +48,10 @@ impl Core {
                 tracing::trace!(generation, "the view changed");
                 self.save_view();
                 self.wake_at(LOOK_AFTER, Timer::Rebalance);
+                self.replan_waiting();
+            }
+            Action::Health { peer, down } => {
+                self.event(if down { Event::PeerDown { peer } } else { Event::PeerUp { peer } });
                 self.replan_waiting();
             }
             Action::NewMember { peer } => {
