@@ -27,6 +27,16 @@ pub enum Event {
         /// Who.
         peer: PeerId,
     },
+    /// A member is taken to be gone: enough members hear nothing of it.
+    PeerDown {
+        /// Who.
+        peer: PeerId,
+    },
+    /// A member that was taken to be gone is there again.
+    PeerUp {
+        /// Who.
+        peer: PeerId,
+    },
     /// An address given to join through cannot be reached. It is tried again.
     JoinUnreachable {
         /// The address.

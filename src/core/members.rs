@@ -50,6 +50,10 @@ impl Core {
                 self.wake_at(LOOK_AFTER, Timer::Rebalance);
                 self.replan_waiting();
             }
+            Action::Health { peer, down } => {
+                self.event(if down { Event::PeerDown { peer } } else { Event::PeerUp { peer } });
+                self.replan_waiting();
+            }
             Action::NewMember { peer } => {
                 if peer != self.me {
                     self.event(Event::MemberMet { peer });

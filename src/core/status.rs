@@ -1,7 +1,7 @@
 //! What this peer tells about its ring.
 
-use henge_client::status::{Located, LocatedVoter, Member, MemberPhase, Status};
-use henge_types::{Custody, Key, MemberState};
+use henge_client::status::{ACCUSERS_MAX, Accuser, Located, LocatedVoter, Member, MemberPhase, Status};
+use henge_types::{Custody, Key, MemberState, PeerId};
 
 use super::Core;
 use super::operations::count;
@@ -14,7 +14,13 @@ impl Core {
             member.ownership.refresh(view);
         }
         let placement = self.member.as_ref().map(|m| m.ownership.placement());
-        let row = |(peer, known): (&henge_types::PeerId, &henge_membership::Member)| {
+        let accusers = |peer: &PeerId| {
+            let accusers = self.membership.accusers(peer).into_iter().take(ACCUSERS_MAX);
+            accusers
+                .map(|(peer, since)| Accuser { peer, since_ms: millis(now.saturating_sub(since)) })
+                .collect()
+        };
+        let row = |(peer, known): (&PeerId, &henge_membership::Member)| {
             let record = known.record();
             let custody = known.custody();
             let owned = placement.map_or(0, |p| p.owned(peer));
@@ -39,6 +45,8 @@ impl Core {
                 part: count(part),
                 keys: record.records,
                 addresses: record.addresses.clone(),
+                down: self.membership.is_down(peer),
+                accusers: accusers(peer),
             }
         };
         Status {

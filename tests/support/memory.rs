@@ -102,6 +102,8 @@ impl Memory {
             part: 0,
             keys: self.records.len() as u64,
             addresses: vec!["/ip4/127.0.0.1/tcp/4001".parse().unwrap()],
+            down: false,
+            accusers: Vec::new(),
         };
         Status {
             peer: peer(),

@@ -5,6 +5,9 @@ use henge_types::{
 };
 use serde::{Deserialize, Serialize};
 
+/// Accusers named for each member: in a large ring, all come to accuse one that is gone.
+pub const ACCUSERS_MAX: usize = 16;
+
 /// The ring as one peer sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -51,6 +54,20 @@ pub struct Member {
     pub keys: u64,
     /// Where it can be dialled.
     pub addresses: Vec<Multiaddr>,
+    /// Whether it is taken to be gone, because enough members accuse it.
+    pub down: bool,
+    /// The members that say they hear nothing of it, up to [`ACCUSERS_MAX`], the longest known first.
+    /// Fewer than it takes do not make it [`Member::down`].
+    pub accusers: Vec<Accuser>,
+}
+
+/// A member that says it hears nothing of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accuser {
+    /// Who says so.
+    pub peer: PeerId,
+    /// Since when the peer that tells knows of it, in milliseconds.
+    pub since_ms: u64,
 }
 
 /// How far a member is with what it should have.

@@ -172,6 +172,8 @@ fn report_of_ring(event: &Event, complaints: &mut Complaints) {
         Event::RingBorn { ring } => tracing::info!(%ring, "a new ring is born"),
         Event::Joined { ring } => tracing::info!(%ring, "joined"),
         Event::MemberMet { peer } => tracing::info!(%peer, "met a member"),
+        Event::PeerDown { peer } => tracing::info!(%peer, "a member is down"),
+        Event::PeerUp { peer } => tracing::info!(%peer, "a member is up again"),
         Event::JoinUnreachable { address, reason } => {
             let at =
                 address.as_ref().map_or_else(|| "a peer to join through".to_owned(), ToString::to_string);

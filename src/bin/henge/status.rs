@@ -1,7 +1,7 @@
 //! `henge status`
 
 use clap::Args;
-use henge_client::{Member, MemberPhase, Status};
+use henge_client::{Accuser, Member, MemberPhase, Status};
 use henge_types::MemberState;
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,8 @@ use crate::table::{Align, Table};
 /// Show the members of the ring, as one peer sees them
 ///
 /// STATE is settled, joining (not full for all that it owns yet), moving (still has what it no longer
-/// owns), leaving or left. HEARTBEAT is the age of the last one known. PARTITIONS is how many the
+/// owns), leaving, left, or down: enough members hear nothing of it. Who says so of whom is below the
+/// table, and one accuser alone makes nobody down. HEARTBEAT is the age of the last one known. PARTITIONS is how many the
 /// placement gives the member; how many of them it has in full follows where they are fewer. KEYS is
 /// about how many records it stores.
 #[derive(Debug, Args)]
@@ -22,7 +23,8 @@ With --json it prints one object:
   {\"peer\": ID of the peer that tells, \"cluster\": NAME, \"ring\": HEX or null,
    \"params\": {\"replicas\", \"read_quorum\", \"write_quorum\", \"partitions\", \"tokens_per_weight\"} or null,
    \"members\": [{\"peer\", \"incarnation\", \"state\", \"phase\", \"weight\", \"zone\", \"heartbeat_age_ms\",
-                \"connected\", \"partitions\", \"full\", \"part\", \"keys\", \"addresses\"}],
+                \"connected\", \"partitions\", \"full\", \"part\", \"keys\", \"addresses\",
+                \"down\", \"accusers\": [{\"peer\", \"since_ms\"}]}],
    \"counters\": {NAME: COUNT}}
 
 Example:
@@ -74,12 +76,25 @@ pub(crate) fn as_text(status: &Status) -> String {
             member.keys.to_string(),
         ]);
     }
-    format!("cluster {cluster}  {ring}{params}  {members}\n\n{}", table.render())
+    format!("cluster {cluster}  {ring}{params}  {members}\n\n{}{}", table.render(), accusations(status))
+}
+
+/// Who hears nothing of whom, a line for each.
+fn accusations(status: &Status) -> String {
+    let line = |of: &Member, by: &Accuser| {
+        format!("{} is suspected by {} for {}\n", of.peer, by.peer, duration(by.since_ms))
+    };
+    let lines: Vec<String> = status
+        .members
+        .iter()
+        .flat_map(|member| member.accusers.iter().map(move |accuser| line(member, accuser)))
+        .collect();
+    if lines.is_empty() { String::new() } else { format!("\n{}", lines.concat()) }
 }
 
 /// How far it is, and whether the peer that tells can reach it.
 fn state(member: &Member) -> String {
-    let phase = phase_name(member.phase);
+    let phase = if member.down { "down" } else { phase_name(member.phase) };
     if member.connected { phase.to_owned() } else { format!("{phase}, not connected") }
 }
 
@@ -87,11 +102,14 @@ fn heartbeat(status: &Status, member: &Member) -> String {
     if member.peer == status.peer {
         return "itself".to_owned();
     }
-    let age = member.heartbeat_age_ms;
-    match age {
-        0..60_000 => format!("{}.{} s", age / 1000, age % 1000 / 100),
-        60_000..3_600_000 => format!("{} min", age / 60_000),
-        3_600_000.. => format!("{} h", age / 3_600_000),
+    duration(member.heartbeat_age_ms)
+}
+
+fn duration(ms: u64) -> String {
+    match ms {
+        0..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        60_000..3_600_000 => format!("{} min", ms / 60_000),
+        3_600_000.. => format!("{} h", ms / 3_600_000),
     }
 }
 
@@ -140,7 +158,13 @@ fn member_json(member: &Member) -> Value {
         "part": member.part,
         "keys": member.keys,
         "addresses": member.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "down": member.down,
+        "accusers": member.accusers.iter().map(accuser_json).collect::<Vec<_>>(),
     })
+}
+
+fn accuser_json(accuser: &Accuser) -> Value {
+    json!({ "peer": accuser.peer.to_string(), "since_ms": accuser.since_ms })
 }
 
 fn state_name(state: MemberState) -> &'static str {
@@ -158,5 +182,60 @@ fn phase_name(phase: MemberPhase) -> &'static str {
         MemberPhase::Moving => "moving",
         MemberPhase::Leaving => "leaving",
         MemberPhase::Left => "left",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, reason = "a test that panics has failed")]
+
+    use henge_types::{Incarnation, PeerId};
+
+    use super::*;
+
+    fn member(peer: PeerId, accusers: Vec<Accuser>, down: bool) -> Member {
+        Member {
+            peer,
+            incarnation: Incarnation(1),
+            state: MemberState::Active,
+            phase: MemberPhase::Settled,
+            weight: 1,
+            zone: None,
+            heartbeat_age_ms: 9_400,
+            connected: true,
+            partitions: 64,
+            full: 64,
+            part: 0,
+            keys: 0,
+            addresses: Vec::new(),
+            down,
+            accusers,
+        }
+    }
+
+    #[test]
+    fn a_member_that_is_down_is_shown_so_with_its_accusers() {
+        let (one, two) = (PeerId::random(), PeerId::random());
+        let accusers = vec![Accuser { peer: one, since_ms: 3_250 }, Accuser { peer: two, since_ms: 120_000 }];
+        let mut status = Status {
+            peer: one,
+            cluster: "henge".to_owned(),
+            ring: None,
+            params: None,
+            members: vec![member(one, Vec::new(), false), member(two, accusers, true)],
+            counters: Vec::new(),
+        };
+        let text = as_text(&status);
+        let row = text.lines().find(|line| line.starts_with(&two.to_string())).unwrap_or_default();
+        assert!(row.contains("down") && !row.contains("settled"), "{text}");
+        let lines =
+            format!("\n{two} is suspected by {one} for 3.2 s\n{two} is suspected by {two} for 2 min\n");
+        assert!(text.ends_with(&lines), "{text}");
+        let json = as_json(&status);
+        assert_eq!(json["members"][1]["down"], json!(true));
+        assert_eq!(json["members"][1]["accusers"][0], json!({ "peer": one.to_string(), "since_ms": 3250 }));
+
+        status.members.truncate(1);
+        assert!(!as_text(&status).contains("suspected"));
     }
 }

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use henge_client::{
-    Get, Hop, Located, LocatedVoter, Member, MemberPhase, Request, Response, Status, Supersede, Value,
-    WriteOptions,
+    Accuser, Get, Hop, Located, LocatedVoter, Member, MemberPhase, Request, Response, Status, Supersede,
+    Value, WriteOptions,
 };
 use henge_types::{
     ActorId, Clock, ClusterParams, Context, Custody, Dot, Incarnation, Key, MemberState, OperationId,
@@ -56,6 +56,7 @@ pub fn get() -> Get {
 
 /// A member in each state and phase.
 pub fn status() -> Status {
+    let accuser = |seed| Accuser { peer: peer(seed), since_ms: 3200 };
     let member = |seed: u8, state, phase| Member {
         peer: peer(seed),
         incarnation: Incarnation(1_700_000_000_000),
@@ -70,6 +71,8 @@ pub fn status() -> Status {
         part: 384,
         keys: 12,
         addresses: vec!["/ip4/10.0.0.1/udp/4001/quic-v1".parse().unwrap()],
+        down: seed == 2,
+        accusers: if seed == 2 { vec![accuser(1), accuser(3)] } else { Vec::new() },
     };
     Status {
         peer: peer(PEER_SEED),

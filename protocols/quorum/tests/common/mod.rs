@@ -7,8 +7,8 @@ use henge_quorum::{Request, Response, Want};
 use henge_types::member::Signer;
 use henge_types::{
     ActorId, Clock, Content, Custody, CustodyMap, Dot, Incarnation, Key, MemberRecord, MemberState,
-    OperationId, Partition, PartitionCount, PeerId, Record, RingId, SignedMember, Suspect, VotersDigest, Weight,
-    Write, Zone,
+    OperationId, Partition, PartitionCount, PeerId, Record, RingId, SignedMember, Suspect, VotersDigest,
+    Weight, Write, Zone,
 };
 use libp2p_identity::{Keypair, PublicKey};
 
