@@ -72,12 +72,6 @@ impl History {
         errors
     }
 
-    /// How many gets returned one value twice: a write that was tried at two peers became two siblings.
-    pub(crate) fn doubled(&self) -> usize {
-        let is_doubled = |seen: &Vec<Value>| seen.iter().collect::<BTreeSet<_>>().len() < seen.len();
-        self.entries.iter().filter(|entry| entry.result.as_ref().is_ok_and(is_doubled)).count()
-    }
-
     /// For each client its longest time without an answer, from `since` until `until`.
     pub(crate) fn pauses(&self, since: Instant, until: Instant) -> BTreeMap<usize, Duration> {
         let mut last: BTreeMap<usize, Instant> = BTreeMap::new();
