@@ -26,6 +26,8 @@ use crate::store::{MetaKey, ReadOp, StoreError, StoreOp, Ticket, WriteOp};
 mod boot;
 mod coordinate;
 mod custody;
+mod handoff;
+mod health;
 mod io;
 mod members;
 mod next;
@@ -37,6 +39,7 @@ mod status;
 pub use io::{ChannelId, CommandId, Input, Output, Request, RequestFailure, RequestId, Response};
 
 use boot::Standing;
+use handoff::Handoff;
 use next::{AfterRequest, AfterStore, AfterSync, OpId, Timer};
 use operations::{Operation, Origin, Task};
 
@@ -106,6 +109,11 @@ pub struct Core {
     outputs: VecDeque<Output>,
     ids: Ids,
     stats: Stats,
+    handoff: Handoff,
+    /// Whether this peer may not have all that it wrote as a fallback any more: a hint left its store,
+    /// or was left to go, and so at a start. It has to be another actor before it coordinates as a
+    /// fallback again. Set when a hint is let go, not when it is gone: the store executes in that order.
+    fallback_forgot: bool,
     phase: Phase,
 }
 
@@ -154,6 +162,12 @@ struct Stats {
     damaged: u64,
     repaired: u64,
     actors_renewed: u64,
+    hints_delivered: u64,
+    hints_quarantined: u64,
+    /// What a queue had no room for.
+    hints_refused: u64,
+    /// What a peer did not take that was to have it.
+    hints_not_taken: u64,
 }
 
 impl Core {
@@ -180,6 +194,8 @@ impl Core {
                 Timer::Rebalance => self.rebalance(),
                 Timer::Links => self.dial(),
                 Timer::SaveAgain => self.save_again(),
+                Timer::LookForHints => self.look_for_hints(),
+                Timer::DeliverHints => self.deliver_hints(),
             }
         }
         self.membership.handle_timeout(now);
@@ -320,6 +336,7 @@ impl fmt::Debug for Core {
             .field("operations", &self.operations.len())
             .field("requests", &self.requests.len())
             .field("stores", &self.stores.len())
+            .field("fallback_forgot", &self.fallback_forgot)
             .finish_non_exhaustive()
     }
 }

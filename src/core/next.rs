@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use henge_quorum::Want;
-use henge_types::{Key, Partition, VotersDigest};
+use henge_types::{Key, Partition, PeerId, VotersDigest};
 
 use super::io::ChannelId;
 
@@ -37,6 +37,18 @@ pub(super) enum AfterStore {
     Compare { channel: ChannelId, entries: Vec<(Partition, VotersDigest)> },
     /// Whether partitions that are being given up hold records.
     GiveUp,
+    /// What waits for whom.
+    HintQueues,
+    /// A part of a queue of hints.
+    Hints { primary: PeerId },
+    /// A hint that this peer is to have itself by now.
+    OwnHint { primary: PeerId, key: Key },
+    /// A hint that was handed over.
+    HintDropped { primary: PeerId },
+    /// A hint that is not handed over any more, found in a queue (`queued`) or otherwise.
+    HintQuarantined { primary: PeerId, key: Key, queued: bool },
+    /// One record of another peer's delivery of hints.
+    Taken { channel: ChannelId, at: usize, partition: Partition, key: Key },
     /// A piece of metadata is saved.
     Saved(Save),
 }
@@ -48,6 +60,10 @@ pub(super) enum AfterSync {
     OwnWrite { op: OpId },
     /// What a save was for.
     Saved(Save),
+    /// A hint that this peer has itself now.
+    OwnHint { primary: PeerId, key: Key },
+    /// One record of another peer's delivery of hints.
+    Taken { channel: ChannelId, at: usize },
     /// The ack of another peer's write.
     Write { channel: ChannelId, partition: Partition, voters: VotersDigest },
 }
@@ -82,6 +98,8 @@ pub(super) enum AfterRequest {
     Forward { attempt: Attempt },
     /// A comparison of partitions.
     Compare,
+    /// Hints for `primary`, brought to it or to the voters there are.
+    Deliver { primary: PeerId, keys: Vec<Key> },
 }
 
 /// What a timer wakes.
@@ -99,4 +117,8 @@ pub(super) enum Timer {
     Links,
     /// Save again what could not be saved.
     SaveAgain,
+    /// Look for whom hints wait.
+    LookForHints,
+    /// Hand over more hints.
+    DeliverHints,
 }

@@ -1,7 +1,7 @@
 //! `henge status`
 
 use clap::Args;
-use henge_client::{Member, MemberPhase, Status};
+use henge_client::{HintQueue, Member, MemberPhase, Status};
 use henge_types::MemberState;
 use serde_json::{Map, Value, json};
 
@@ -23,6 +23,7 @@ With --json it prints one object:
    \"params\": {\"replicas\", \"read_quorum\", \"write_quorum\", \"partitions\", \"tokens_per_weight\"} or null,
    \"members\": [{\"peer\", \"incarnation\", \"state\", \"phase\", \"weight\", \"zone\", \"heartbeat_age_ms\",
                 \"connected\", \"partitions\", \"full\", \"part\", \"keys\", \"addresses\"}],
+   \"hints\": [{\"primary\", \"count\", \"bytes\", \"oldest_age_ms\"}], what it keeps for peers that are down,
    \"counters\": {NAME: COUNT}}
 
 Example:
@@ -74,7 +75,15 @@ pub(crate) fn as_text(status: &Status) -> String {
             member.keys.to_string(),
         ]);
     }
-    format!("cluster {cluster}  {ring}{params}  {members}\n\n{}", table.render())
+    let hints: String = status.hints.iter().map(hints).collect();
+    format!("cluster {cluster}  {ring}{params}  {members}\n\n{}{hints}", table.render())
+}
+
+/// What waits for one peer.
+fn hints(queue: &HintQueue) -> String {
+    let records = output::counted(queue.count, "record", "records");
+    let (bytes, age) = (output::bytes(queue.bytes), age(queue.oldest_age_ms));
+    format!("hints: {records}, {bytes} for {}, oldest {age}\n", queue.primary)
 }
 
 /// How far it is, and whether the peer that tells can reach it.
@@ -87,7 +96,10 @@ fn heartbeat(status: &Status, member: &Member) -> String {
     if member.peer == status.peer {
         return "itself".to_owned();
     }
-    let age = member.heartbeat_age_ms;
+    age(member.heartbeat_age_ms)
+}
+
+fn age(age: u64) -> String {
     match age {
         0..60_000 => format!("{}.{} s", age / 1000, age % 1000 / 100),
         60_000..3_600_000 => format!("{} min", age / 60_000),
@@ -121,7 +133,17 @@ fn as_json(status: &Status) -> Value {
         "ring": status.ring.map(|ring| ring.to_string()),
         "params": params,
         "members": status.members.iter().map(member_json).collect::<Vec<_>>(),
+        "hints": status.hints.iter().map(hints_json).collect::<Vec<_>>(),
         "counters": counters,
+    })
+}
+
+fn hints_json(queue: &HintQueue) -> Value {
+    json!({
+        "primary": queue.primary.to_string(),
+        "count": queue.count,
+        "bytes": queue.bytes,
+        "oldest_age_ms": queue.oldest_age_ms,
     })
 }
 
