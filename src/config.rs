@@ -1,15 +1,43 @@
 //! What a peer is told at its start, checked once.
 
+use std::time::Duration;
+
 use henge_types::{ClusterName, ClusterParams, Multiaddr, Weight, Zone};
 
+/// What may wait for one peer that is down (our choice: some days of a quiet ring, some minutes of
+/// a busy one; beyond, its writes need other peers).
+pub const HINTS_MAX_BYTES: u64 = 1 << 30;
+/// How fast hints are handed over (our choice: beside them a disk or a link of 1 Gbit/s has room).
+const HANDOFF_BYTES_PER_SECOND: u64 = 16 << 20;
+/// How long tombstones are kept at least (as in Cassandra: ten days).
+const GC_GRACE: Duration = Duration::from_secs(10 * 24 * 3600);
+
 /// How one peer takes part. Fixed while it runs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     cluster: ClusterName,
     params: Option<ClusterParams>,
     join: Vec<Multiaddr>,
     weight: Weight,
     zone: Option<Zone>,
+    hints_max_bytes: u64,
+    handoff_bytes_per_second: u64,
+    gc_grace: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cluster: ClusterName::default(),
+            params: None,
+            join: Vec::new(),
+            weight: Weight::default(),
+            zone: None,
+            hints_max_bytes: HINTS_MAX_BYTES,
+            handoff_bytes_per_second: HANDOFF_BYTES_PER_SECOND,
+            gc_grace: GC_GRACE,
+        }
+    }
 }
 
 impl Config {
@@ -56,6 +84,28 @@ impl Config {
         self
     }
 
+    /// How many bytes may wait for one peer that is down. Default 1 GiB.
+    #[must_use]
+    pub fn with_hints_max_bytes(mut self, bytes: u64) -> Self {
+        self.hints_max_bytes = bytes;
+        self
+    }
+
+    /// How many bytes of hints to hand over in a second, to all peers together. Default 16 MiB.
+    #[must_use]
+    pub fn with_handoff_bytes_per_second(mut self, bytes: u64) -> Self {
+        self.handoff_bytes_per_second = bytes;
+        self
+    }
+
+    /// How long what was deleted is remembered at least; all members should say the same. A hint
+    /// that is older than half of it is not handed over any more. Default 10 days.
+    #[must_use]
+    pub fn with_gc_grace(mut self, grace: Duration) -> Self {
+        self.gc_grace = grace;
+        self
+    }
+
     /// See [`Config::with_cluster`].
     #[must_use]
     pub fn cluster(&self) -> &ClusterName {
@@ -84,5 +134,30 @@ impl Config {
     #[must_use]
     pub fn zone(&self) -> Option<&Zone> {
         self.zone.as_ref()
+    }
+
+    /// See [`Config::with_hints_max_bytes`].
+    #[must_use]
+    pub fn hints_max_bytes(&self) -> u64 {
+        self.hints_max_bytes
+    }
+
+    /// See [`Config::with_handoff_bytes_per_second`].
+    #[must_use]
+    pub fn handoff_bytes_per_second(&self) -> u64 {
+        self.handoff_bytes_per_second
+    }
+
+    /// See [`Config::with_gc_grace`].
+    #[must_use]
+    pub fn gc_grace(&self) -> Duration {
+        self.gc_grace
+    }
+
+    /// How long a hint is handed over, in milliseconds: a tombstone in it is still remembered by all
+    /// who might not have it then.
+    #[must_use]
+    pub fn hint_ttl_ms(&self) -> u64 {
+        u64::try_from(self.gc_grace.as_millis() / 2).unwrap_or(u64::MAX)
     }
 }

@@ -26,6 +26,7 @@ use crate::store::{MetaKey, ReadOp, StoreError, StoreOp, Ticket, WriteOp};
 mod boot;
 mod custody;
 mod forward;
+mod handoff;
 mod health;
 mod io;
 mod members;
@@ -40,6 +41,7 @@ mod writing;
 pub use io::{ChannelId, CommandId, Input, Output, Request, RequestFailure, RequestId, Response};
 
 use boot::Standing;
+use handoff::Handoff;
 use next::{AfterRequest, AfterStore, AfterSync, OpId, Timer};
 use operations::{Operation, Origin, Task};
 
@@ -49,7 +51,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const REPLAN_AFTER: Duration = Duration::from_millis(20);
 /// When metadata that could not be saved is saved again: the disk may have room by then.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
-pub(crate) const HINTS_MAX_BYTES: u64 = 1 << 30;
 /// Damaged keys under repair at a time; further ones wait until they are asked for again.
 const UNDAMAGING_MAX: usize = 256;
 
@@ -89,9 +90,6 @@ pub struct Core {
     dots: DotCounter,
     records: Option<henge_membership::Reservation>,
     saved_view: SavedView,
-    /// Whether this peer may not have all any more that it wrote in the place of others: what it writes
-    /// next in such a place it writes as another actor.
-    fallback_forgot: bool,
     links: Links,
     /// Where this peer can be dialled, as far as it was told.
     addresses: Vec<Multiaddr>,
@@ -111,6 +109,11 @@ pub struct Core {
     outputs: VecDeque<Output>,
     ids: Ids,
     stats: Stats,
+    handoff: Handoff,
+    /// Whether this peer may not have all that it wrote as a fallback any more: a hint left its store,
+    /// or was left to go, and so at a start. It has to be another actor before it coordinates as a
+    /// fallback again. Set when a hint is let go, not when it is gone: the store executes in that order.
+    fallback_forgot: bool,
     phase: Phase,
 }
 
@@ -159,6 +162,12 @@ struct Stats {
     damaged: u64,
     repaired: u64,
     actors_renewed: u64,
+    hints_delivered: u64,
+    hints_quarantined: u64,
+    /// What a queue had no room for.
+    hints_refused: u64,
+    /// What a peer did not take that was to have it.
+    hints_not_taken: u64,
 }
 
 impl Core {
@@ -186,6 +195,8 @@ impl Core {
                 Timer::Rebalance => self.rebalance(),
                 Timer::Links => self.dial(),
                 Timer::SaveAgain => self.save_again(),
+                Timer::LookForHints => self.look_for_hints(),
+                Timer::DeliverHints => self.deliver_hints(),
             }
         }
         self.membership.handle_timeout(now);
@@ -350,6 +361,7 @@ impl fmt::Debug for Core {
             .field("operations", &self.operations.len())
             .field("requests", &self.requests.len())
             .field("stores", &self.stores.len())
+            .field("fallback_forgot", &self.fallback_forgot)
             .finish_non_exhaustive()
     }
 }

@@ -78,6 +78,14 @@ pub enum Event {
         /// The key.
         key: Key,
     },
+    /// A record that waited for a peer is not handed over any more: it is too old, or cannot be
+    /// read. It is kept in quarantine.
+    HintQuarantined {
+        /// The key.
+        key: Key,
+        /// For whom it waited.
+        primary: PeerId,
+    },
     /// The store failed. Nothing is acknowledged from now on where a flush was what failed.
     StoreFailed(StoreError),
     /// The peer has stopped: all is saved, and the swarm need not be polled for it any more.

@@ -12,6 +12,7 @@
 //! | §4.3 replication, preference lists | [`ownership`], `henge_types::voters` |
 //! | §4.4 data versioning | `henge_types::record`, `henge_types::clock`, [`actors`] |
 //! | §4.5 get and put, quorums | [`coordinator`], `henge_quorum::Tally`, `core/coordinate.rs`, `core/serve.rs` |
+//! | §4.6 hinted handoff | [`hints`], `core/handoff.rs`, `store/hint.rs`, `henge_handoff` |
 //! | §4.8 membership and failure detection | `henge_membership`, [`links`] |
 //! | §4.9 adding and removing nodes | [`rebalance`], `core/custody.rs`, `henge_sync` |
 //! | §5 local persistence | [`store`] |
@@ -36,6 +37,7 @@ pub mod core;
 pub mod error;
 pub mod event;
 pub mod handle;
+pub mod hints;
 pub mod links;
 pub mod node;
 pub mod ownership;

@@ -134,7 +134,11 @@ pub enum WriteOp {
         /// The digest of the record that was delivered.
         digest: RecordDigest,
     },
-    /// The hint of `key` waits for `primary` no more, but lies in quarantine.
+    /// The hint of `key` waits for `primary` no more, but lies in quarantine. One that cannot be
+    /// read waits for nobody any more.
+    ///
+    /// A damaged hint goes there by this operation only, and answers [`StoreResult::Damaged`] before:
+    /// so whoever asks for it can first take another actor than the one whose writes are lost.
     QuarantineHint {
         /// The key.
         key: Key,
@@ -197,8 +201,8 @@ pub enum StoreResult {
         hints: Vec<Hint>,
         /// Whether there are others after the last of them.
         more: bool,
-        /// How many could not be read: they are in quarantine now.
-        damaged: usize,
+        /// Those on the way that cannot be read.
+        damaged: Vec<Key>,
     },
     /// To [`ReadOp::HintQueues`].
     HintQueues {
@@ -238,7 +242,7 @@ pub enum StoreResult {
     /// To [`WriteOp::Save`].
     Saved,
     /// The stored record cannot be read. Its bytes are in quarantine, and the key answers so until
-    /// it is repaired; a hint is answered so once, and is no more from then on.
+    /// it is repaired; a hint until it is put into quarantine.
     Damaged,
     /// The store failed; nothing changed, or (for a write) it may have.
     Failed(StoreError),

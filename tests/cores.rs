@@ -15,6 +15,9 @@ use henge_client::{Failure, Get, Hop, Request, Response, Supersede, WriteOptions
 use henge_types::member::Signer;
 use henge_types::{ClusterParams, Context, Key, Multiaddr, Now, OperationId, PeerId};
 
+#[path = "cores/hints.rs"]
+mod hints;
+
 const HOP: Duration = Duration::from_millis(1);
 
 /// Signs nothing: the cores trust each other here.

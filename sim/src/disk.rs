@@ -22,7 +22,7 @@ pub trait Image: Store {
     fn damage(&self, key: &Key) -> bool;
     /// Every write and sync fails from now on, or no more.
     fn fail_with(&self, error: Option<StoreError>);
-    /// What a crash would leave of `key`.
+    /// What a crash would leave of `key`, what is kept of it for others included.
     fn durable(&self, key: &Key) -> Option<Record>;
 }
 
@@ -44,7 +44,12 @@ impl Image for Memory {
     }
 
     fn durable(&self, key: &Key) -> Option<Record> {
-        record(&Self::durable(self), key)
+        let store = Self::durable(self);
+        let mut all = record(&store, key);
+        if let StoreResult::Hint(Some(hint)) = store.read(&ReadOp::Hint { key: key.clone() }) {
+            all.get_or_insert_default().merge(&hint);
+        }
+        all
     }
 }
 
@@ -307,6 +312,7 @@ fn changes(result: &StoreResult) -> bool {
 ///
 /// # Errors
 /// The read that it is.
+#[expect(clippy::result_large_err, reason = "neither is an error, and both are moved once")]
 pub fn as_write(op: StoreOp) -> Result<WriteOp, ReadOp> {
     match op {
         StoreOp::Write(op) => Ok(op),

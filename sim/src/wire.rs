@@ -17,6 +17,7 @@ enum Protocol {
     Membership,
     Quorum,
     Sync,
+    Handoff,
     Client,
 }
 
@@ -57,6 +58,7 @@ pub fn encode_request(request: &Request) -> Result<Frame, String> {
         Request::Membership(m) => encode(Protocol::Membership, MEMBERSHIP_MAX, m),
         Request::Quorum(m) => encode(Protocol::Quorum, henge_quorum::FRAME_MAX_BYTES, m),
         Request::Sync(m) => encode(Protocol::Sync, henge_sync::FRAME_MAX_BYTES, m),
+        Request::Handoff(m) => encode(Protocol::Handoff, henge_handoff::FRAME_MAX_BYTES, m),
         Request::Client(m) => encode(Protocol::Client, henge_client::FRAME_MAX_BYTES, m),
     }
 }
@@ -70,6 +72,7 @@ pub fn encode_response(response: &Response) -> Result<Frame, String> {
         Response::Membership(m) => encode(Protocol::Membership, MEMBERSHIP_MAX, m),
         Response::Quorum(m) => encode(Protocol::Quorum, henge_quorum::FRAME_MAX_BYTES, m),
         Response::Sync(m) => encode(Protocol::Sync, henge_sync::FRAME_MAX_BYTES, m),
+        Response::Handoff(m) => encode(Protocol::Handoff, henge_handoff::FRAME_MAX_BYTES, m),
         Response::Client(m) => encode(Protocol::Client, henge_client::FRAME_MAX_BYTES, m),
     }
 }
@@ -83,6 +86,7 @@ pub fn decode_request(frame: &Frame) -> Result<Request, String> {
         Protocol::Membership => Request::Membership(decode(frame)?),
         Protocol::Quorum => Request::Quorum(decode(frame)?),
         Protocol::Sync => Request::Sync(decode(frame)?),
+        Protocol::Handoff => Request::Handoff(decode(frame)?),
         Protocol::Client => Request::Client(decode(frame)?),
     })
 }
@@ -96,6 +100,7 @@ pub fn decode_response(frame: &Frame) -> Result<Response, String> {
         Protocol::Membership => Response::Membership(decode(frame)?),
         Protocol::Quorum => Response::Quorum(decode(frame)?),
         Protocol::Sync => Response::Sync(decode(frame)?),
+        Protocol::Handoff => Response::Handoff(decode(frame)?),
         Protocol::Client => Response::Client(decode(frame)?),
     })
 }

@@ -7,7 +7,7 @@ use libp2p::gossipsub::PublishError;
 use libp2p::swarm::ToSwarm;
 
 use super::dials::Next;
-use super::inner::{Client, Membership, Protocol, Quorum, Sync};
+use super::inner::{Client, Handoff, Membership, Protocol, Quorum, Sync};
 use super::{Behaviour, REQUESTS_MAX};
 use crate::core::{ChannelId, CommandId, Input, Output, Request, RequestFailure, RequestId, Response};
 use crate::error::RequestError;
@@ -26,12 +26,14 @@ impl Behaviour {
                 Request::Membership(request) => self.send::<Membership>(id, peer, request, timeout),
                 Request::Quorum(request) => self.send::<Quorum>(id, peer, request, timeout),
                 Request::Sync(request) => self.send::<Sync>(id, peer, request, timeout),
+                Request::Handoff(request) => self.send::<Handoff>(id, peer, request, timeout),
                 Request::Client(request) => self.send::<Client>(id, peer, request, timeout),
             },
             Output::Respond { channel, response } => match response {
                 Response::Membership(response) => self.respond::<Membership>(channel, response),
                 Response::Quorum(response) => self.respond::<Quorum>(channel, response),
                 Response::Sync(response) => self.respond::<Sync>(channel, response),
+                Response::Handoff(response) => self.respond::<Handoff>(channel, response),
                 Response::Client(response) => {
                     let response = self.with_counters(response);
                     self.respond::<Client>(channel, response);

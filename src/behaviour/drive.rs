@@ -7,7 +7,7 @@ use either::Either;
 use libp2p::gossipsub;
 use libp2p::swarm::{NetworkBehaviour as _, THandlerInEvent, ToSwarm};
 
-use super::inner::{Client, Gossip, Inner, Membership, Protocol, Quorum, Sync};
+use super::inner::{Client, Gossip, Handoff, Inner, Membership, Protocol, Quorum, Sync};
 use super::{Behaviour, Command};
 use crate::core::{Input, RequestFailure};
 use crate::error::RequestError;
@@ -50,6 +50,7 @@ impl Behaviour {
                 self.drive_rpc::<Quorum>(cx);
                 self.drive_rpc::<Client>(cx);
                 self.drive_rpc::<Sync>(cx);
+                self.drive_rpc::<Handoff>(cx);
                 self.drive_calls(cx);
             }
             if self.budget == before && self.to_swarm.is_empty() {
@@ -210,7 +211,7 @@ fn split<E, I>(
 
 /// Gossip is the first part of [`Inner`], so its handler is the innermost.
 fn gossip_handler(event: THandlerInEvent<Gossip>) -> THandlerInEvent<Inner> {
-    Either::Left(Either::Left(Either::Left(Either::Left(event))))
+    Either::Left(Either::Left(Either::Left(Either::Left(Either::Left(event)))))
 }
 
 fn failure(error: &henge_rpc::OutboundFailure) -> RequestFailure {

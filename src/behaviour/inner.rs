@@ -33,6 +33,7 @@ pub struct Inner {
     pub(super) quorum: Rpc<Quorum>,
     pub(super) sync: Rpc<Sync>,
     pub(super) client: Rpc<Client>,
+    pub(super) handoff: Rpc<Handoff>,
 }
 
 pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
@@ -50,7 +51,7 @@ pub(super) enum InnerError {
 }
 
 /// How many protocols there are.
-pub(super) const PROTOCOLS: usize = 4;
+pub(super) const PROTOCOLS: usize = 5;
 
 /// One of henge's own protocols, for code that is the same for all.
 pub trait Protocol {
@@ -104,6 +105,7 @@ protocol!(Membership, membership, henge_membership, 0);
 protocol!(Quorum, quorum, henge_quorum, 1);
 protocol!(Sync, sync, henge_sync, 2);
 protocol!(Client, client, henge_client, 3);
+protocol!(Handoff, handoff, henge_handoff, 4);
 
 impl Inner {
     pub(super) fn new(cluster: &ClusterName) -> Result<Self, InnerError> {
@@ -113,6 +115,7 @@ impl Inner {
             quorum: rpc::<Quorum>(cluster)?,
             sync: rpc::<Sync>(cluster)?,
             client: rpc::<Client>(cluster)?,
+            handoff: rpc::<Handoff>(cluster)?,
         })
     }
 }

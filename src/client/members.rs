@@ -101,12 +101,22 @@ mod tests {
             part: 0,
             keys: 0,
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            down: false,
+            accusers: Vec::new(),
         }
     }
 
     fn status(members: Vec<Member>) -> Status {
         let peer = PeerId::random();
-        Status { peer, cluster: "henge".to_owned(), ring: None, params: None, members, counters: Vec::new() }
+        Status {
+            peer,
+            cluster: "henge".to_owned(),
+            ring: None,
+            params: None,
+            members,
+            hints: Vec::new(),
+            counters: Vec::new(),
+        }
     }
 
     fn learnt(members: Vec<Member>, reached: &str) -> Vec<String> {

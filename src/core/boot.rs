@@ -10,6 +10,7 @@ use henge_types::{ClusterParams, Custody, CustodyMap, Now, Partition, PeerId, Ri
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::handoff::Handoff;
 use super::next::{AfterStore, Save};
 use super::{Core, Identity, Ids, Phase, Saved, Stats};
 use crate::actors::{Counters, DotCounter, Stretches, load};
@@ -103,6 +104,7 @@ impl Core {
         let born = matches!(start, Start::Birth { .. });
         let membership = membership(&config, me, params, start, &signer, &seed, now);
         let join = config.join().iter().map(|address| (address.clone(), None)).collect();
+        let handoff = Handoff::new(config.handoff_bytes_per_second());
         let mut core = Self {
             config,
             me,
@@ -114,8 +116,6 @@ impl Core {
             member,
             dots: DotCounter::new(counters.dots),
             saved_view: super::SavedView::default(),
-            // What was handed over before the start is not remembered.
-            fallback_forgot: true,
             links: Links::default(),
             addresses: Vec::new(),
             join,
@@ -131,6 +131,8 @@ impl Core {
             outputs: std::collections::VecDeque::new(),
             ids: Ids::default(),
             stats: Stats::default(),
+            handoff,
+            fallback_forgot: true,
             phase: Phase::Starting,
         };
         core.boot(born, unclean);

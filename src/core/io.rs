@@ -33,6 +33,8 @@ pub enum Request {
     Quorum(henge_quorum::Request),
     /// See [`henge_sync`].
     Sync(henge_sync::Request),
+    /// See [`henge_handoff`].
+    Handoff(henge_handoff::Request),
     /// See [`henge_client`].
     Client(henge_client::Request),
 }
@@ -46,6 +48,8 @@ pub enum Response {
     Quorum(henge_quorum::Response),
     /// See [`henge_sync`].
     Sync(henge_sync::Response),
+    /// See [`henge_handoff`].
+    Handoff(henge_handoff::Response),
     /// See [`henge_client`].
     Client(henge_client::Response),
 }

@@ -124,6 +124,8 @@ impl Core {
     pub(super) fn on_connected(&mut self, peer: PeerId) {
         self.links.on_connected(peer);
         self.membership.handle_connected(peer, self.now);
+        self.handoff.delivery.on_reachable(&peer, self.now.monotonic);
+        self.deliver_hints();
         self.wake_at(LOOK_AFTER, Timer::Rebalance);
     }
 

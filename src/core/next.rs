@@ -24,7 +24,7 @@ pub(super) enum AfterStore {
     /// The coordinator's own part of a read.
     OwnRead { attempt: Attempt },
     /// What the coordinator itself keeps of a key for others.
-    OwnHint { attempt: Attempt },
+    KeptHere { attempt: Attempt },
     /// The coordinator's own part of a write.
     OwnWrite { attempt: Attempt },
     /// Another peer's read.
@@ -47,6 +47,18 @@ pub(super) enum AfterStore {
     Compare { channel: ChannelId, entries: Vec<(Partition, VotersDigest)> },
     /// Whether partitions that are being given up hold records.
     GiveUp,
+    /// What waits for whom.
+    HintQueues,
+    /// A part of a queue of hints.
+    Hints { primary: PeerId },
+    /// A hint that this peer is to have itself by now.
+    OwnHint { primary: PeerId, key: Key },
+    /// A hint that was handed over.
+    HintDropped { primary: PeerId },
+    /// A hint that is not handed over any more, found in a queue (`queued`) or otherwise.
+    HintQuarantined { primary: PeerId, key: Key, queued: bool },
+    /// One record of another peer's delivery of hints.
+    Taken { channel: ChannelId, at: usize, partition: Partition, key: Key },
     /// A piece of metadata is saved.
     Saved(Save),
 }
@@ -58,6 +70,10 @@ pub(super) enum AfterSync {
     OwnWrite { op: OpId },
     /// What a save was for.
     Saved(Save),
+    /// A hint that this peer has itself now.
+    OwnHint { primary: PeerId, key: Key },
+    /// One record of another peer's delivery of hints.
+    Taken { channel: ChannelId, at: usize },
     /// The ack of another peer's write.
     Write { under: Under },
     /// The ack of a record that is kept for a voter that is away.
@@ -107,6 +123,8 @@ pub(super) enum AfterRequest {
     Forward { attempt: Attempt },
     /// A comparison of partitions.
     Compare,
+    /// Hints for `primary`, brought to it or to the voters there are.
+    Deliver { primary: PeerId, keys: Vec<Key> },
 }
 
 /// What a timer wakes.
@@ -126,6 +144,10 @@ pub(super) enum Timer {
     Links,
     /// Save again what could not be saved.
     SaveAgain,
+    /// Look for whom hints wait.
+    LookForHints,
+    /// Hand over more hints.
+    DeliverHints,
 }
 
 impl AfterRequest {
@@ -138,7 +160,7 @@ impl AfterRequest {
             | Self::Write { .. }
             | Self::Keep { .. }
             | Self::Repair => true,
-            Self::Forward { .. } | Self::Compare => false,
+            Self::Forward { .. } | Self::Compare | Self::Deliver { .. } => false,
         }
     }
 }

@@ -80,7 +80,7 @@ impl Core {
                     self.read(ReadOp::Get { key }, AfterStore::OwnRead { attempt });
                 }
                 Ask::Hint { peer } if peer == self.me => {
-                    self.read(ReadOp::Hint { key }, AfterStore::OwnHint { attempt });
+                    self.read(ReadOp::Hint { key }, AfterStore::KeptHere { attempt });
                 }
                 Ask::Voter { peer, want } => {
                     let request = quorum::Request::Read { ring, voters: voters.digest(), key, want, strict };
@@ -234,7 +234,7 @@ impl Core {
     }
 
     /// What this peer keeps itself of a key that it coordinates a read of.
-    pub(super) fn on_own_hint(&mut self, attempt: Attempt, result: StoreResult) {
+    pub(super) fn on_kept_here(&mut self, attempt: Attempt, result: StoreResult) {
         let hint = if let StoreResult::Hint(hint) = result { Ok(hint) } else { Err(()) };
         self.on_hint_word(attempt, self.me, hint);
     }

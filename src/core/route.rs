@@ -52,6 +52,7 @@ impl Core {
             }
             Request::Quorum(request) => self.handle_quorum_request(channel, request),
             Request::Sync(request) => self.handle_sync_request(channel, request),
+            Request::Handoff(request) => self.handle_handoff_request(channel, request),
             Request::Client(request) => self.handle_client_request(Origin::Channel(channel), request),
         }
     }
@@ -67,6 +68,7 @@ impl Core {
         match next {
             AfterRequest::Membership { token } => self.on_membership_response(peer, token, result),
             AfterRequest::Compare => self.on_compare_answer(peer, result),
+            AfterRequest::Deliver { primary, keys } => self.on_delivered(peer, primary, keys, result),
             AfterRequest::Read { attempt, sent } => {
                 let took = self.now.monotonic.saturating_sub(sent);
                 self.links.on_round_trip(peer, took);
@@ -125,7 +127,7 @@ impl Core {
     fn on_executed(&mut self, next: AfterStore, result: StoreResult) -> Option<AfterSync> {
         match next {
             AfterStore::OwnRead { attempt } => self.on_own_read(attempt, result),
-            AfterStore::OwnHint { attempt } => self.on_own_hint(attempt, result),
+            AfterStore::KeptHere { attempt } => self.on_kept_here(attempt, result),
             AfterStore::OwnWrite { attempt } => return self.on_own_write(attempt, result),
             AfterStore::Read { under, key, want } => self.on_replica_read(under, &key, want, result),
             AfterStore::Write { under, key } => return self.on_replica_write(under, &key, result),
@@ -151,6 +153,16 @@ impl Core {
             }
             AfterStore::Compare { channel, entries } => self.on_compared(channel, &entries, result),
             AfterStore::GiveUp => self.on_looked_into_closing(result),
+            AfterStore::HintQueues => self.on_hint_queues(result),
+            AfterStore::Hints { primary } => self.on_hints(primary, result),
+            AfterStore::OwnHint { primary, key } => return self.on_own_hint(primary, key, result),
+            AfterStore::HintDropped { primary } => self.on_hint_dropped(primary, result),
+            AfterStore::HintQuarantined { primary, key, queued } => {
+                self.on_hint_quarantined((primary, key, queued), result);
+            }
+            AfterStore::Taken { channel, at, partition, key } => {
+                return self.on_taken((channel, at, partition, key), result);
+            }
             AfterStore::Saved(save) => {
                 if let StoreResult::Failed(error) = result {
                     self.wake_at(super::SAVE_AGAIN_AFTER, super::Timer::SaveAgain);
@@ -168,6 +180,10 @@ impl Core {
         match after {
             AfterSync::OwnWrite { op } => self.on_own_synced(op),
             AfterSync::Saved(save) => self.on_saved(save),
+            AfterSync::OwnHint { primary, key } => self.on_own_hint_synced(primary, key),
+            AfterSync::Taken { channel, at } => {
+                self.on_taken_as(channel, at, henge_handoff::Outcome::Merged);
+            }
             AfterSync::Write { under } => self.on_replica_synced(under),
             AfterSync::Keep { channel } => {
                 self.respond(channel, Response::Quorum(henge_quorum::Response::Written));
@@ -184,6 +200,7 @@ impl Core {
                     if self.phase == Phase::Starting && self.member.is_some() {
                         self.phase = Phase::Serving;
                         self.rebalance();
+                        self.look_for_hints();
                     }
                 }
             }

@@ -100,7 +100,7 @@ impl Core {
         }
     }
 
-    fn admits(&self, ring: RingId) -> Result<henge_types::PartitionCount, Refusal> {
+    pub(super) fn admits(&self, ring: RingId) -> Result<henge_types::PartitionCount, Refusal> {
         let member = self.member.as_ref().filter(|_| self.serves()).ok_or(Refusal::NotMember)?;
         if member.ring.ring != ring {
             return Err(Refusal::OtherRing { ring: member.ring.ring });
@@ -113,7 +113,7 @@ impl Core {
 
     // A partition that is being given up takes nothing any more: what came in after the look
     // whether it is empty would be lost with it.
-    fn has_custody(&mut self, partition: Partition) -> bool {
+    pub(super) fn has_custody(&mut self, partition: Partition) -> bool {
         let me = self.me;
         let mine = |v: std::sync::Arc<henge_types::Voters>| v.get(&me).map(|v| v.custody);
         let custody = self.voters(partition).and_then(mine);
@@ -296,6 +296,7 @@ impl Core {
                 Response::Quorum(quorum::Response::Hint(_))
                 | Response::Membership(_)
                 | Response::Sync(_)
+                | Response::Handoff(_)
                 | Response::Client(_),
             )
             | Err(_) => Err(Lost::Failed),

@@ -1,6 +1,8 @@
 //! What this peer tells about its ring.
 
-use henge_client::status::{ACCUSERS_MAX, Accuser, Located, LocatedVoter, Member, MemberPhase, Status};
+use henge_client::status::{
+    ACCUSERS_MAX, Accuser, HintQueue, Located, LocatedVoter, Member, MemberPhase, Status,
+};
 use henge_types::{Custody, Key, MemberState, PeerId};
 
 use super::Core;
@@ -55,7 +57,17 @@ impl Core {
             ring: self.ring(),
             params: self.member.as_ref().map(|m| m.ring.params),
             members: view.iter().map(row).collect(),
+            hints: self.handoff.queues.iter().map(|queue| self.hint_queue(queue)).collect(),
             counters: self.counters(),
+        }
+    }
+
+    fn hint_queue(&self, queue: &crate::store::HintQueue) -> HintQueue {
+        HintQueue {
+            primary: queue.primary,
+            count: queue.count,
+            bytes: queue.bytes,
+            oldest_age_ms: self.now.unix_ms.saturating_sub(queue.oldest_unix_ms),
         }
     }
 
@@ -70,6 +82,12 @@ impl Core {
             ("records_damaged", s.damaged),
             ("records_repaired", s.repaired),
             ("actors_renewed", s.actors_renewed),
+            ("hints_waiting", self.handoff.queues.iter().map(|queue| queue.count).sum()),
+            ("hints_waiting_bytes", self.handoff.queues.iter().map(|queue| queue.bytes).sum()),
+            ("hints_delivered", s.hints_delivered),
+            ("hints_not_taken", s.hints_not_taken),
+            ("hints_quarantined", s.hints_quarantined),
+            ("hints_refused", s.hints_refused),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()

@@ -41,7 +41,9 @@ impl Core {
         self.operations.insert(op, operation);
         let write = match stands_in {
             None => WriteOp::Update { key, write },
-            Some(primary) => WriteOp::UpdateHint { key, primary, write, max_bytes: super::HINTS_MAX_BYTES },
+            Some(primary) => {
+                WriteOp::UpdateHint { key, primary, write, max_bytes: self.config.hints_max_bytes() }
+            }
         };
         self.write(write, AfterStore::OwnWrite { attempt });
     }
@@ -207,7 +209,7 @@ impl Core {
     }
 
     pub(super) fn merge_hint(&self, key: Key, primary: PeerId, record: Record) -> WriteOp {
-        let (now_unix_ms, max_bytes) = (self.now.unix_ms, super::HINTS_MAX_BYTES);
+        let (now_unix_ms, max_bytes) = (self.now.unix_ms, self.config.hints_max_bytes());
         WriteOp::MergeHint { key, primary, record, now_unix_ms, max_bytes }
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use henge_types::codec::Stored;
 use henge_types::{Key, PeerId, Record, RecordDigest, Write, WriteError};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::StoreResult;
 use super::change::{self, Change, Slot};
@@ -42,7 +42,7 @@ pub struct HintQueue {
 
 /// What a store keeps under a key: a record, and since when (Unix milliseconds) each primary waits
 /// for it. There is always one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) record: Record,
     pub(super) primaries: BTreeMap<PeerId, u64>,
@@ -52,8 +52,25 @@ impl Stored for Entry {
     const VERSION: u8 = 1;
 }
 
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.record, &self.primaries).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (record, primaries) = <(Record, BTreeMap<PeerId, u64>)>::deserialize(deserializer)?;
+        if primaries.is_empty() {
+            return Err(serde::de::Error::custom("a hint that waits for nobody"));
+        }
+        Ok(Self { record, primaries })
+    }
+}
+
 /// A hint in the queue of one primary: what is needed to count it without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
 pub(super) struct Queued {
     pub(super) since_unix_ms: u64,
     pub(super) bytes: u64,
@@ -63,23 +80,43 @@ impl Stored for Queued {
     const VERSION: u8 = 1;
 }
 
+impl From<(u64, u64)> for Queued {
+    fn from((since_unix_ms, bytes): (u64, u64)) -> Self {
+        Self { since_unix_ms, bytes }
+    }
+}
+
+impl From<Queued> for (u64, u64) {
+    fn from(queued: Queued) -> Self {
+        (queued.since_unix_ms, queued.bytes)
+    }
+}
+
 /// A hint in quarantine: kept for people, never delivered by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "QuarantinedTuple", into = "QuarantinedTuple")]
 pub(super) struct Quarantined {
     pub(super) primary: PeerId,
     pub(super) key: Key,
     pub(super) since_unix_ms: u64,
-    pub(super) remains: Remains,
+    /// The record; `None` for a hint that cannot be read.
+    pub(super) record: Option<Record>,
+    /// The bytes of such a hint, if they could be had.
+    pub(super) damaged: Option<Bytes>,
 }
 
-/// What a hint in quarantine consists of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Remains {
-    /// The record.
-    Record(Record),
-    /// The bytes that could not be read as a hint, if they could be had.
-    Damaged(Option<Bytes>),
+type QuarantinedTuple = (PeerId, Key, u64, Option<Record>, Option<Bytes>);
+
+impl From<QuarantinedTuple> for Quarantined {
+    fn from((primary, key, since_unix_ms, record, damaged): QuarantinedTuple) -> Self {
+        Self { primary, key, since_unix_ms, record, damaged }
+    }
+}
+
+impl From<Quarantined> for QuarantinedTuple {
+    fn from(q: Quarantined) -> Self {
+        (q.primary, q.key, q.since_unix_ms, q.record, q.damaged)
+    }
 }
 
 impl Stored for Quarantined {
@@ -104,8 +141,8 @@ impl Entry {
 pub(super) enum Found {
     /// A hint, or none.
     Entry(Option<Entry>),
-    /// One that could not be read, and is in quarantine now.
-    Damaged,
+    /// One that cannot be read, as it would go into quarantine: once for each primary.
+    Damaged(Vec<Quarantined>),
 }
 
 /// What to do with the hint of one key, for one primary.
@@ -127,7 +164,7 @@ pub(super) enum Outcome {
         /// What is left.
         entry: Option<Entry>,
         /// What goes into quarantine.
-        quarantined: Option<Quarantined>,
+        quarantined: Vec<Quarantined>,
         /// What to answer.
         result: StoreResult,
     },
@@ -143,12 +180,15 @@ impl Edit {
         found: Found,
         queued_bytes: impl Fn(&PeerId) -> u64,
     ) -> Outcome {
-        let (entry, damaged) = match found {
-            Found::Entry(entry) => (entry, false),
-            Found::Damaged if matches!(self, Self::Merge { .. }) => (None, true),
-            Found::Damaged => return Outcome::Keep(StoreResult::Damaged),
+        let entry = match found {
+            Found::Entry(entry) => entry,
+            Found::Damaged(quarantined) if matches!(self, Self::Quarantine) => {
+                let result = StoreResult::HintDropped { dropped: true, gone: true };
+                return Outcome::Set { entry: None, quarantined, result };
+            }
+            Found::Damaged(_) => return Outcome::Keep(StoreResult::Damaged),
         };
-        let slot = Slot { record: entry.as_ref().map(|entry| entry.record.clone()), damaged };
+        let slot = Slot { record: entry.as_ref().map(|entry| entry.record.clone()), damaged: false };
         match self {
             Self::Merge { record, now_unix_ms, max_bytes } => {
                 let change = change::merge(slot, record, None);
@@ -162,15 +202,15 @@ impl Edit {
                 let same = |entry: &Entry| entry.record.digest() == digest;
                 leave(primary, entry.filter(same)).map_or(Outcome::Keep(NOT_DROPPED), |(rest, _, _)| {
                     let result = StoreResult::HintDropped { dropped: true, gone: rest.is_none() };
-                    Outcome::Set { entry: rest, quarantined: None, result }
+                    Outcome::Set { entry: rest, quarantined: Vec::new(), result }
                 })
             }
             Self::Quarantine => {
                 leave(primary, entry).map_or(Outcome::Keep(NOT_DROPPED), |(rest, record, since_unix_ms)| {
-                    let remains = Remains::Record(record);
-                    let quarantined = Quarantined { primary, key: key.clone(), since_unix_ms, remains };
+                    let (key, record) = (key.clone(), Some(record));
+                    let quarantined = Quarantined { primary, key, since_unix_ms, record, damaged: None };
                     let result = StoreResult::HintDropped { dropped: true, gone: rest.is_none() };
-                    Outcome::Set { entry: rest, quarantined: Some(quarantined), result }
+                    Outcome::Set { entry: rest, quarantined: vec![quarantined], result }
                 })
             }
         }
@@ -220,7 +260,7 @@ fn keep(
         }
         Err(result) => result,
     };
-    Outcome::Set { entry: Some(entry), quarantined: None, result }
+    Outcome::Set { entry: Some(entry), quarantined: Vec::new(), result }
 }
 
 /// Takes a hint out of the queue of `primary`: what is left, the record, and since when it waited.
@@ -239,21 +279,22 @@ pub(super) struct List {
     bytes: usize,
     bytes_max: usize,
     count_max: usize,
-    damaged: usize,
+    damaged: Vec<Key>,
 }
 
 impl List {
     pub(super) fn new(primary: PeerId, bytes_max: usize, count_max: usize) -> Self {
-        Self { primary, hints: Vec::new(), bytes: 0, bytes_max, count_max, damaged: 0 }
+        Self { primary, hints: Vec::new(), bytes: 0, bytes_max, count_max, damaged: Vec::new() }
     }
 
     /// Adds what was found under `key`, if it waits for the primary. Says whether there was room.
     pub(super) fn push(&mut self, key: Key, found: Found) -> bool {
         let entry = match found {
             Found::Entry(entry) => entry,
-            Found::Damaged => {
-                self.damaged += 1;
-                None
+            Found::Damaged(_) if self.damaged.len() >= self.count_max => return false,
+            Found::Damaged(_) => {
+                self.damaged.push(key);
+                return true;
             }
         };
         let Some(entry) = entry else { return true };
@@ -336,4 +377,58 @@ impl Totals {
             self.queues.remove(primary);
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use henge_types::{ActorId, Clock, Content, Dot, OperationId};
+
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    #[test]
+    fn what_is_stored_has_golden_bytes() {
+        let primary = PeerId::from_bytes(&[0, 2, 7, 7]).unwrap();
+        let key = Key::new(Bytes::from_static(b"stone")).unwrap();
+        let mut record = Record::new();
+        let dot = Dot { actor: ActorId([1; 16]), counter: 3 };
+        let write = Write {
+            dot,
+            supersede: Clock::new(),
+            content: Content::Value(Bytes::from_static(b"blue")),
+            written_at: 9,
+            expires_at: None,
+            operation: OperationId([2; 16]),
+        };
+        record.apply(&write).unwrap();
+
+        let entry = Entry { record: record.clone(), primaries: BTreeMap::from([(primary, 1000)]) };
+        let stored = entry.to_stored().unwrap();
+        assert_eq!(hex(&stored), GOLDEN_ENTRY);
+        assert_eq!(Entry::from_stored(&stored).unwrap(), entry);
+        let nobody = Entry { record: record.clone(), primaries: BTreeMap::new() };
+        assert!(Entry::from_stored(&nobody.to_stored().unwrap()).is_err());
+
+        let queued = Queued { since_unix_ms: 1000, bytes: 300 };
+        let stored = queued.to_stored().unwrap();
+        assert_eq!(hex(&stored), "01821903e819012c");
+        assert_eq!(Queued::from_stored(&stored).unwrap(), queued);
+
+        let damaged = Some(Bytes::from_static(b"?"));
+        let quarantined = Quarantined { primary, key, since_unix_ms: 1000, record: None, damaged };
+        let stored = quarantined.to_stored().unwrap();
+        assert_eq!(hex(&stored), "0185440002070745".to_owned() + "73746f6e651903e8f6413f");
+        assert_eq!(Quarantined::from_stored(&stored).unwrap(), quarantined);
+        let whole = Quarantined { record: Some(record), damaged: None, ..quarantined };
+        assert_eq!(Quarantined::from_stored(&whole.to_stored().unwrap()).unwrap(), whole);
+    }
+
+    const GOLDEN_ENTRY: &str = "01828381858250010101010101010101010101010101010344626c756509f6500202020202020202020202020202\
+        02028182500101010101010101010101010101010103818350020202020202020202020202020202028250010101\
+        010101010101010101010101010309a144000207071903e8";
 }

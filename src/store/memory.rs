@@ -12,7 +12,7 @@ use bytes::Bytes;
 use henge_types::{Key, Partition, PartitionCount, PeerId, Position, Record};
 
 use super::change::{Change, Slot, Target};
-use super::hint::{self, Found, Outcome, Quarantined, Remains, Totals};
+use super::hint::{self, Found, Outcome, Quarantined, Totals};
 use super::{MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
 
 /// Everything in one map. Clone it by [`Memory::durable`].
@@ -145,7 +145,7 @@ impl Store for Memory {
     }
 
     fn read(&self, op: &ReadOp) -> StoreResult {
-        let state = &mut *self.state();
+        let state = self.state();
         match op {
             ReadOp::Get { key } => match state.now.records.get(&(key.position(), key.clone())) {
                 None => StoreResult::Record(Record::new()),
@@ -156,13 +156,12 @@ impl Store for Memory {
                 let holds = |p: &Partition| state.now.occupied(*p, *count);
                 StoreResult::Occupied(partitions.iter().copied().filter(holds).collect())
             }
-            ReadOp::Hint { key } => state.change(|now, undo| match now.find_hint(key, undo) {
+            ReadOp::Hint { key } => match state.now.find_hint(key) {
                 Found::Entry(entry) => StoreResult::Hint(entry.map(|entry| entry.record)),
-                Found::Damaged => StoreResult::Damaged,
-            }),
+                Found::Damaged(_) => StoreResult::Damaged,
+            },
             ReadOp::Hints { primary, after, bytes_max, count_max } => {
-                let max = (*bytes_max, *count_max);
-                state.change(|now, undo| now.list_hints(*primary, after.as_ref(), max, undo))
+                state.now.list_hints(*primary, after.as_ref(), (*bytes_max, *count_max))
             }
             ReadOp::HintQueues => StoreResult::HintQueues {
                 queues: state.now.hint_queues.queues(),
@@ -176,7 +175,12 @@ impl Store for Memory {
         if let Some(error) = &state.fault {
             return ops.iter().map(|_| StoreResult::Failed(error.clone())).collect();
         }
-        state.change(|now, undo| ops.into_iter().map(|op| now.execute(op, undo)).collect())
+        let mut undo = Vec::new();
+        let results = ops.into_iter().map(|op| state.now.execute(op, &mut undo)).collect();
+        if !undo.is_empty() {
+            state.unsynced.push(undo);
+        }
+        results
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -190,18 +194,6 @@ impl Store for Memory {
 
     fn records(&self) -> u64 {
         self.state().now.records.len() as u64
-    }
-}
-
-impl State {
-    /// One batch.
-    fn change<T>(&mut self, change: impl FnOnce(&mut Image, &mut Vec<Undo>) -> T) -> T {
-        let mut undo = Vec::new();
-        let result = change(&mut self.now, &mut undo);
-        if !undo.is_empty() {
-            self.unsynced.push(undo);
-        }
-        result
     }
 }
 
@@ -268,11 +260,11 @@ impl Image {
         edit: hint::Edit,
         undo: &mut Vec<Undo>,
     ) -> StoreResult {
-        let found = self.find_hint(key, undo);
+        let found = self.find_hint(key);
         match edit.apply(key, primary, found, |peer| self.hint_queues.bytes(peer)) {
             Outcome::Keep(result) => result,
             Outcome::Set { entry, quarantined, result } => {
-                if let Some(quarantined) = quarantined {
+                for quarantined in quarantined {
                     self.quarantine.push(quarantined);
                     undo.push(Undo::Quarantined);
                 }
@@ -284,23 +276,19 @@ impl Image {
         }
     }
 
-    /// The hint of `key`. One that cannot be read goes to quarantine.
-    fn find_hint(&mut self, key: &Key, undo: &mut Vec<Undo>) -> Found {
-        let place = (key.position(), key.clone());
-        match self.hints.get(&place) {
-            None => return Found::Entry(None),
-            Some(kept) if !kept.damaged => return Found::Entry(Some(kept.hint.clone())),
-            Some(_) => {}
+    fn find_hint(&self, key: &Key) -> Found {
+        let Some(kept) = self.hints.get(&(key.position(), key.clone())) else { return Found::Entry(None) };
+        if !kept.damaged {
+            return Found::Entry(Some(kept.hint.clone()));
         }
-        let old = self.set_hint(&place, None);
-        for (primary, since) in old.iter().flat_map(|kept| &kept.hint.primaries) {
-            let remains = Remains::Damaged(None);
-            let key = key.clone();
-            self.quarantine.push(Quarantined { primary: *primary, key, since_unix_ms: *since, remains });
-            undo.push(Undo::Quarantined);
-        }
-        undo.push(Undo::Hint(place, old));
-        Found::Damaged
+        let quarantined = |(primary, since): (&PeerId, &u64)| Quarantined {
+            primary: *primary,
+            key: key.clone(),
+            since_unix_ms: *since,
+            record: None,
+            damaged: None,
+        };
+        Found::Damaged(kept.hint.primaries.iter().map(quarantined).collect())
     }
 
     fn set_hint(&mut self, place: &Place, kept: Option<Kept>) -> Option<Kept> {
@@ -315,11 +303,10 @@ impl Image {
     }
 
     fn list_hints(
-        &mut self,
+        &self,
         primary: PeerId,
         after: Option<&Key>,
         (bytes_max, count_max): (usize, usize),
-        undo: &mut Vec<Undo>,
     ) -> StoreResult {
         let begin = after.map_or(Bound::Unbounded, |key| Bound::Excluded((key.position(), key.clone())));
         let mine = |(place, kept): (&Place, &Kept)| {
@@ -328,7 +315,7 @@ impl Image {
         let keys: Vec<Key> = self.hints.range((begin, Bound::Unbounded)).filter_map(mine).collect();
         let mut list = hint::List::new(primary, bytes_max, count_max);
         for key in keys {
-            let found = self.find_hint(&key, undo);
+            let found = self.find_hint(&key);
             if !list.push(key, found) {
                 return list.finish(true);
             }

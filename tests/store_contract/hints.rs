@@ -29,8 +29,7 @@ contract!(
     a_full_queue_refuses_and_changes_nothing,
     a_batch_counts_its_own_hints,
     a_hint_in_quarantine_waits_for_nobody,
-    a_damaged_hint_goes_to_quarantine_and_the_others_stay,
-    a_merge_into_a_damaged_hint_is_kept_and_says_so,
+    a_damaged_hint_says_so_until_it_is_in_quarantine,
     synced_hints_outlive_a_crash,
 );
 
@@ -77,7 +76,7 @@ fn some(record: &Record) -> StoreResult {
 }
 
 /// The hints for a primary: all of them, and how many were damaged.
-fn hints(store: &dyn Store, n: u8) -> (Vec<Hint>, usize) {
+fn hints(store: &dyn Store, n: u8) -> (Vec<Hint>, Vec<Key>) {
     part(store, n, None, usize::MAX, usize::MAX, false)
 }
 
@@ -88,7 +87,7 @@ fn part(
     bytes_max: usize,
     count_max: usize,
     expect_more: bool,
-) -> (Vec<Hint>, usize) {
+) -> (Vec<Hint>, Vec<Key>) {
     let op = ReadOp::Hints { primary: primary(n), after: after.cloned(), bytes_max, count_max };
     let StoreResult::Hints { hints, more, damaged } = store.read(&op) else { panic!("no hints") };
     assert_eq!(more, expect_more);
@@ -135,9 +134,9 @@ fn one_hint_waits_for_several_primaries_and_survives_a_reopen(bed: &mut impl Bed
         assert_eq!(hint(&*store, &a), some(&both));
         let expected =
             Hint { key: a.clone(), record: both.clone(), digest: both.digest(), since_unix_ms: NOW };
-        assert_eq!(hints(&*store, 1), (vec![expected.clone()], 0));
-        assert_eq!(hints(&*store, 2), (vec![expected], 0));
-        assert_eq!(hints(&*store, 3), (vec![], 0));
+        assert_eq!(hints(&*store, 1), (vec![expected.clone()], vec![]));
+        assert_eq!(hints(&*store, 2), (vec![expected], vec![]));
+        assert_eq!(hints(&*store, 3), (vec![], vec![]));
         let held = [(&a, &both)];
         assert_eq!(queues(&*store), (vec![queue(1, &held, NOW), queue(2, &held, NOW)], 0));
         drop(store);
@@ -286,42 +285,39 @@ fn a_hint_in_quarantine_waits_for_nobody(bed: &mut impl Bed) {
     assert_eq!(queues(&*bed.store()), (vec![], 3));
 }
 
-fn a_damaged_hint_goes_to_quarantine_and_the_others_stay(bed: &mut impl Bed) {
+fn a_damaged_hint_says_so_until_it_is_in_quarantine(bed: &mut impl Bed) {
     let x = record([blind(1, 1, "x")]);
-    let names: Vec<Key> = (0..4).map(|n| key(format!("key {n}"))).collect();
+    let names: Vec<Key> = (0..3).map(|n| key(format!("key {n}"))).collect();
     for name in &names {
         one(&*bed.store(), merge(name, 1, x.clone()));
         one(&*bed.store(), merge(name, 2, x.clone()));
     }
-    for name in &names[..3] {
-        bed.damage_hint(name);
-    }
-    let store = bed.store();
-    assert_eq!(hint(&*store, &names[0]), StoreResult::Damaged);
-    assert_eq!(hint(&*store, &names[0]), StoreResult::Hint(None));
-    assert_eq!(one(&*store, update(&names[1], 1, blind(1, 2, "y"))), StoreResult::Damaged);
-    assert_eq!(one(&*store, quarantine(&names[1], 1)), KEPT);
-    let (left, damaged) = hints(&*store, 1);
-    assert_eq!((left.len(), damaged), (1, 1));
-    assert_eq!(left[0].key, names[3]);
-    drop(store);
+    let damaged = &names[0];
+    bed.damage_hint(damaged);
     for _ in 0..2 {
-        let held = [(&names[3], &x)];
-        assert_eq!(queues(&*bed.store()), (vec![queue(1, &held, NOW), queue(2, &held, NOW)], 6));
-        assert_eq!(hints(&*bed.store(), 2).1, 0);
+        let store = bed.store();
+        assert_eq!(hint(&*store, damaged), StoreResult::Damaged);
+        assert_eq!(one(&*store, update(damaged, 1, blind(1, 2, "y"))), StoreResult::Damaged);
+        assert_eq!(one(&*store, merge(damaged, 3, x.clone())), StoreResult::Damaged);
+        assert_eq!(one(&*store, drop_hint(damaged, 1, &x)), StoreResult::Damaged);
+        let (left, found) = hints(&*store, 1);
+        assert_eq!((left.len(), found), (2, vec![damaged.clone()]));
+        assert_eq!(queues(&*store).1, 0);
+        drop(store);
         bed.reopen();
     }
-}
-
-fn a_merge_into_a_damaged_hint_is_kept_and_says_so(bed: &mut impl Bed) {
-    let (a, y) = (key("a"), record([blind(2, 1, "y")]));
-    one(&*bed.store(), merge(&a, 1, record([blind(1, 1, "lost")])));
-    bed.damage_hint(&a);
-    let store = bed.store();
-    let says = StoreResult::Merged { changed: true, rolled_back: false, damaged: true };
-    assert_eq!(one(&*store, merge(&a, 2, y.clone())), says);
-    assert_eq!(hint(&*store, &a), some(&y));
-    assert_eq!(queues(&*store), (vec![queue(2, &[(&a, &y)], NOW)], 1));
+    assert_eq!(one(&*bed.store(), quarantine(damaged, 2)), dropped(true));
+    for _ in 0..2 {
+        let store = bed.store();
+        assert_eq!(hint(&*store, damaged), StoreResult::Hint(None));
+        let held = [(&names[1], &x), (&names[2], &x)];
+        assert_eq!(queues(&*store), (vec![queue(1, &held, NOW), queue(2, &held, NOW)], 2));
+        assert_eq!(hints(&*store, 1).1, []);
+        drop(store);
+        bed.reopen();
+    }
+    assert_eq!(one(&*bed.store(), merge(damaged, 3, x.clone())), merged(true));
+    assert_eq!(hint(&*bed.store(), damaged), some(&x));
 }
 
 fn synced_hints_outlive_a_crash(bed: &mut impl Bed) {

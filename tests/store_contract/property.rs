@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use henge::store::memory::Memory;
 use henge::store::{MetaKey, ReadOp, Store, StoreResult, WriteOp};
-use henge_types::{Applied, Key, PartitionCount, Record, Write};
+use henge_types::{Applied, PartitionCount, Record, Write};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::common::{Bed, InMemory, OnDisk, actor, blind, get, key, write_on};
+use crate::hints::primary as peer;
 
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -20,6 +21,7 @@ enum Step {
     Reopen,
     Flush,
     Damage(usize),
+    DamageHint(usize),
 }
 
 #[derive(Debug, Clone)]
@@ -46,11 +48,31 @@ enum Op {
         at: usize,
         which: Index,
     },
+    /// Something about the hint of a key, for one of the primaries.
+    Hint {
+        at: usize,
+        primary: u8,
+        which: Index,
+        kind: Kind,
+    },
     Save {
         at: usize,
         length: usize,
     },
 }
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Merge,
+    Update,
+    Drop,
+    /// With the digest of another record.
+    DropOther,
+    Quarantine,
+}
+
+/// Some of the hints below exceed it.
+const HINTS_MAX_BYTES: u64 = 4_000;
 
 fn op() -> impl Strategy<Value = Op> {
     let at = 0..KEYS.len();
@@ -60,8 +82,20 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (at.clone(), any::<Index>()).prop_map(|(at, which)| Op::Repeat { at, which }),
         4 => (at.clone(), any::<Index>(), 2..5u8, any::<bool>())
             .prop_map(|(at, which, who, own)| Op::Merge { at, which, who, own }),
-        1 => (at, any::<Index>()).prop_map(|(at, which)| Op::Repair { at, which }),
+        1 => (at.clone(), any::<Index>()).prop_map(|(at, which)| Op::Repair { at, which }),
+        5 => (at.clone(), 1..4u8, any::<Index>(), kind())
+            .prop_map(|(at, primary, which, kind)| Op::Hint { at, primary, which, kind }),
         1 => (0..MetaKey::ALL.len(), 0..100usize).prop_map(|(at, length)| Op::Save { at, length }),
+    ]
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        3 => Just(Kind::Merge),
+        3 => Just(Kind::Update),
+        2 => Just(Kind::Drop),
+        1 => Just(Kind::DropOther),
+        1 => Just(Kind::Quarantine),
     ]
 }
 
@@ -71,6 +105,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Reopen),
         1 => Just(Step::Flush),
         1 => (0..KEYS.len()).prop_map(Step::Damage),
+        1 => (0..KEYS.len()).prop_map(Step::DamageHint),
     ]
 }
 
@@ -83,7 +118,7 @@ struct History {
 }
 
 impl History {
-    fn op(&mut self, op: &Op, stored: impl Fn(&Key) -> Record) -> WriteOp {
+    fn op(&mut self, op: &Op, memory: &Memory) -> WriteOp {
         self.counter += 1;
         let value = |length: usize| Bytes::from(vec![b'v'; length]);
         match op {
@@ -91,7 +126,10 @@ impl History {
                 self.update(*at, blind(1, self.counter, value(*length)))
             }
             Op::Update { at, blind: false, length } => {
-                let seen = stored(&key(KEYS[*at]));
+                let seen = match get(memory, &key(KEYS[*at])) {
+                    StoreResult::Record(record) => record,
+                    _ => Record::new(),
+                };
                 self.update(*at, write_on(seen.clock(), 1, self.counter, value(*length)))
             }
             Op::Repeat { at, which } if !self.writes.is_empty() => {
@@ -106,7 +144,29 @@ impl History {
                 WriteOp::Merge { key: key(KEYS[*at]), record, own: own.then(|| actor(1)) }
             }
             Op::Repair { at, which } => WriteOp::Repair { key: key(KEYS[*at]), record: self.record(which) },
+            Op::Hint { at, primary, which, kind } => self.hint(*at, *primary, which, *kind, memory),
             Op::Save { at, length } => WriteOp::Save { key: MetaKey::ALL[*at], value: value(*length) },
+        }
+    }
+
+    fn hint(&self, at: usize, primary: u8, which: &Index, kind: Kind, memory: &Memory) -> WriteOp {
+        let (key, primary, max_bytes) = (key(KEYS[at]), peer(primary), HINTS_MAX_BYTES);
+        let kept = match memory.read(&ReadOp::Hint { key: key.clone() }) {
+            StoreResult::Hint(Some(record)) => record,
+            _ => Record::new(),
+        };
+        match kind {
+            Kind::Merge => {
+                let (record, now_unix_ms) = (self.record(which), self.counter * 700);
+                WriteOp::MergeHint { key, primary, record, now_unix_ms, max_bytes }
+            }
+            Kind::Update => {
+                let write = write_on(kept.clock(), 5, self.counter, "as a fallback");
+                WriteOp::UpdateHint { key, primary, write, max_bytes }
+            }
+            Kind::Drop => WriteOp::DropHint { key, primary, digest: kept.digest() },
+            Kind::DropOther => WriteOp::DropHint { key, primary, digest: self.record(which).digest() },
+            Kind::Quarantine => WriteOp::QuarantineHint { key, primary },
         }
     }
 
@@ -124,6 +184,18 @@ fn assert_same(memory: &dyn Store, disk: &dyn Store) {
     for name in KEYS {
         assert_eq!(get(memory, &key(name)), get(disk, &key(name)), "{name}");
     }
+    for name in KEYS {
+        let ask = ReadOp::Hint { key: key(name) };
+        assert_eq!(memory.read(&ask), disk.read(&ask), "the hint of {name}");
+    }
+    for (primary, count_max) in [(1, 2), (2, 100), (3, 100)] {
+        let (primary, after) = (peer(primary), Some(key(KEYS[usize::from(primary)])));
+        for after in [None, after] {
+            let ask = ReadOp::Hints { primary, after, bytes_max: 3_000, count_max };
+            assert_eq!(memory.read(&ask), disk.read(&ask), "{ask:?}");
+        }
+    }
+    assert_eq!(memory.read(&ReadOp::HintQueues), disk.read(&ReadOp::HintQueues));
     for name in MetaKey::ALL {
         assert_eq!(memory.meta(name), disk.meta(name));
     }
@@ -143,11 +215,7 @@ proptest! {
         for step in &steps {
             match step {
                 Step::Write(ops) => {
-                    let stored = |key: &Key| {
-                        let result = get(&*memory.0, key);
-                        if let StoreResult::Record(record) = result { record } else { Record::new() }
-                    };
-                    let ops: Vec<WriteOp> = ops.iter().map(|op| history.op(op, stored)).collect();
+                    let ops: Vec<WriteOp> = ops.iter().map(|op| history.op(op, &memory.0)).collect();
                     let results = memory.0.write(ops.clone());
                     prop_assert_eq!(&results, &disk.fjall().write(ops));
                     for result in results {
@@ -161,6 +229,14 @@ proptest! {
                     disk.reopen();
                 }
                 Step::Flush => disk.fjall().flush().unwrap(),
+                Step::DamageHint(at) => {
+                    let key = key(KEYS[*at]);
+                    let hint = memory.0.read(&ReadOp::Hint { key: key.clone() });
+                    if matches!(hint, StoreResult::Hint(Some(_))) {
+                        memory.damage_hint(&key);
+                        disk.damage_hint(&key);
+                    }
+                }
                 Step::Damage(at) => {
                     let key = key(KEYS[*at]);
                     if matches!(get(&*memory.0, &key), StoreResult::Record(record) if !record.is_empty()) {

@@ -111,6 +111,7 @@ impl Memory {
             ring: Some(RING),
             params: Some(ClusterParams::default()),
             members: vec![member],
+            hints: Vec::new(),
             counters: vec![("puts".to_owned(), self.counter)],
         }
     }

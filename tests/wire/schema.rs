@@ -16,6 +16,7 @@ const CDDL: &str = include_str!("../../protocols/henge.cddl");
 const CLIENT: &str = include_str!("../../protocols/client/tests/golden.txt");
 const QUORUM: &str = include_str!("../../protocols/quorum/tests/golden.txt");
 const SYNC: &str = include_str!("../../protocols/sync/tests/golden.txt");
+const HANDOFF: &str = include_str!("../../protocols/handoff/tests/golden.txt");
 const MEMBERSHIP: &str = include_str!("../../protocols/membership/tests/golden.txt");
 
 /// The golden bytes whose names begin with one of `names` follow `rule`.
@@ -42,13 +43,15 @@ macro_rules! family {
     };
 }
 
-const FAMILIES: [Family; 11] = [
+const FAMILIES: [Family; 13] = [
     family!(CLIENT, ["request."], "client-request", henge_client::Request),
     family!(CLIENT, ["response.", "failed."], "client-response", henge_client::Response),
     family!(QUORUM, ["request."], "quorum-request", henge_quorum::Request),
     family!(QUORUM, ["response.", "refused."], "quorum-response", henge_quorum::Response),
     family!(SYNC, ["request."], "sync-request", henge_sync::Request),
     family!(SYNC, ["response."], "sync-response", henge_sync::Response),
+    family!(HANDOFF, ["request."], "handoff-request", henge_handoff::Request),
+    family!(HANDOFF, ["response.", "refused."], "handoff-response", henge_handoff::Response),
     family!(MEMBERSHIP, ["request."], "membership-request", henge_membership::Request),
     family!(MEMBERSHIP, ["response.", "refused."], "membership-response", henge_membership::Response),
     Family { versioned: true, ..family!(MEMBERSHIP, ["gossip"], "gossip", SignedMember) },
@@ -101,7 +104,7 @@ fn every_message_is_as_the_schema_says() {
             seen += 1;
         }
     }
-    let lines = [CLIENT, QUORUM, SYNC, MEMBERSHIP].map(|golden| golden.lines().count());
+    let lines = [CLIENT, QUORUM, SYNC, HANDOFF, MEMBERSHIP].map(|golden| golden.lines().count());
     assert_eq!(seen, lines.iter().sum::<usize>(), "golden bytes that no rule is for");
 }
 
@@ -158,7 +161,7 @@ fn the_schema_allows_what_the_code_reads() {
                 tried += 1;
                 let (allowed, read) = (schema.allows(family.rule, variant), family.is_read(variant));
                 // Numbers that do not fit each other, and orders, are beyond a schema.
-                let beyond = path.iter().any(|step| step == "record" || step == "params");
+                let beyond = path.iter().any(|step| ["record", "records", "params"].contains(&step.as_str()));
                 if read && !allowed || allowed && !read && !beyond {
                     wrong.push(format!("{name} at {}: allowed {allowed}, read {read}", path.join(".")));
                 }

@@ -19,7 +19,7 @@ pub mod message;
 pub mod status;
 
 pub use message::{BadContext, Failure, Get, Hop, Request, Response, Supersede, Value, WriteOptions};
-pub use status::{Accuser, Located, LocatedVoter, Member, MemberPhase, Status};
+pub use status::{Accuser, HintQueue, Located, LocatedVoter, Member, MemberPhase, Status};
 
 /// The protocol and its version: what follows the cluster in `/henge/<cluster>/client/1`.
 pub const PROTOCOL: &str = "client/1";

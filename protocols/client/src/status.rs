@@ -21,8 +21,24 @@ pub struct Status {
     pub params: Option<ClusterParams>,
     /// All members that it knows, by peer id.
     pub members: Vec<Member>,
+    /// Records that this peer keeps for others while they are down, by peer; as they were within the
+    /// last second or so.
+    pub hints: Vec<HintQueue>,
     /// What happened at this peer since its start: a name, and how often.
     pub counters: Vec<(String, u64)>,
+}
+
+/// What waits at a peer for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HintQueue {
+    /// For whom.
+    pub primary: PeerId,
+    /// How many records.
+    pub count: u64,
+    /// About how many bytes.
+    pub bytes: u64,
+    /// How long the oldest has waited, in milliseconds.
+    pub oldest_age_ms: u64,
 }
 
 /// One member.

@@ -53,6 +53,7 @@ fn responses() {
         ring: None,
         params: None,
         members: Vec::new(),
+        hints: Vec::new(),
         counters: Vec::new(),
     };
     check("response.status.newcomer", &Response::Status(newcomer));

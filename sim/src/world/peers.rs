@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use henge::config::Config;
 use henge::core::{CommandId, Core, Input};
-use henge::store::StoreError;
+use henge::store::{ReadOp, StoreError, StoreResult};
 use henge_client as client;
 use henge_types::{Key, Record};
 
@@ -380,6 +380,11 @@ impl World {
     pub fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
         for (pid, peer) in self.peers.iter().enumerate() {
+            if let StoreResult::HintQueues { queues, .. } = peer.disk.read(&ReadOp::HintQueues)
+                && !queues.is_empty()
+            {
+                left.push(format!("p{pid} has hints: {queues:?}"));
+            }
             if peer.disk.queued() > 0 {
                 left.push(format!("p{pid} has {} writes queued", peer.disk.queued()));
             }

@@ -239,6 +239,9 @@ fn key_of(request: &Request) -> Option<&Key> {
             | client::Request::Locate { key },
         ) => Some(key),
         Request::Client(client::Request::Get(get)) => Some(&get.key),
-        Request::Membership(_) | Request::Sync(_) | Request::Client(client::Request::Status) => None,
+        Request::Membership(_)
+        | Request::Sync(_)
+        | Request::Handoff(_)
+        | Request::Client(client::Request::Status) => None,
     }
 }

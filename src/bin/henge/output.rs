@@ -56,9 +56,28 @@ pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
 
+/// An amount of data, to one decimal of the largest unit that it has one of.
+pub(crate) fn bytes(bytes: u64) -> String {
+    for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        let tenths = (u128::from(bytes) * 10) >> shift;
+        if tenths >= 10 {
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+    }
+    counted(bytes, "byte", "bytes")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_are_told_in_the_largest_unit() {
+        let told = [0, 1, 1023, 1024, 1_258_291, 1 << 30, u64::MAX].map(bytes);
+        let expected =
+            ["0 bytes", "1 byte", "1023 bytes", "1.0 KiB", "1.1 MiB", "1.0 GiB", "17179869183.9 GiB"];
+        assert_eq!(told, expected);
+    }
 
     #[test]
     fn what_could_move_the_cursor_is_escaped() {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use henge::client::parse_address;
-use henge::config::Config;
+use henge::config::{Config, HINTS_MAX_BYTES};
 use henge::event::Event;
 use henge::node::{Node, NodeConfig, NodeEvent};
 use henge::store::StoreError;
@@ -54,6 +54,9 @@ pub(crate) struct RunArgs {
     /// N, the copies of each record; fixed when the ring is born [default: 3, or that of the ring joined]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=REPLICAS_MAX as i64))]
     replicas: Option<u8>,
+    /// How many bytes may wait here for one peer that is down
+    #[arg(long, value_name = "BYTES", default_value_t = HINTS_MAX_BYTES)]
+    hints_max_bytes: u64,
     /// When a write counts as durable
     #[arg(long, value_enum, default_value_t = DurabilityArg::Fsync)]
     durability: DurabilityArg,
@@ -126,7 +129,8 @@ fn node_config(args: RunArgs) -> Result<NodeConfig, CliError> {
         .with_cluster(args.cluster.cluster)
         .with_join(args.join)
         .with_zone(args.zone)
-        .with_weight(weight);
+        .with_weight(weight)
+        .with_hints_max_bytes(args.hints_max_bytes);
     if let Some(replicas) = args.replicas {
         config = config.with_params(ClusterParams::new(replicas).map_err(|error| usage(&error))?);
     }
@@ -190,6 +194,9 @@ fn report_of_ring(event: &Event, complaints: &mut Complaints) {
             output::complain(&format!("the record of {key} is damaged; repairing it"))
         }
         Event::RecordRepaired { key } => output::note(&format!("the record of {key} is whole again")),
+        Event::HintQuarantined { key, primary } => output::complain(&format!(
+            "what was kept of {key} for {primary} is too old or damaged: it is in quarantine"
+        )),
         Event::StoreFailed(error) => output::complain(&format!("the store failed: {error}")),
         // The enum may grow: what is told later is logged.
         Event::Ready | Event::CannotJoin | _ => tracing::info!(?event),

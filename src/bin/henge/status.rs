@@ -1,7 +1,7 @@
 //! `henge status`
 
 use clap::Args;
-use henge_client::{Accuser, Member, MemberPhase, Status};
+use henge_client::{Accuser, HintQueue, Member, MemberPhase, Status};
 use henge_types::MemberState;
 use serde_json::{Map, Value, json};
 
@@ -25,6 +25,7 @@ With --json it prints one object:
    \"members\": [{\"peer\", \"incarnation\", \"state\", \"phase\", \"weight\", \"zone\", \"heartbeat_age_ms\",
                 \"connected\", \"partitions\", \"full\", \"part\", \"keys\", \"addresses\",
                 \"down\", \"accusers\": [{\"peer\", \"since_ms\"}]}],
+   \"hints\": [{\"primary\", \"count\", \"bytes\", \"oldest_age_ms\"}], what it keeps for peers that are down,
    \"counters\": {NAME: COUNT}}
 
 Example:
@@ -76,7 +77,9 @@ pub(crate) fn as_text(status: &Status) -> String {
             member.keys.to_string(),
         ]);
     }
-    format!("cluster {cluster}  {ring}{params}  {members}\n\n{}{}", table.render(), accusations(status))
+    let hints: String = status.hints.iter().map(hints).collect();
+    let accusations = accusations(status);
+    format!("cluster {cluster}  {ring}{params}  {members}\n\n{}{accusations}{hints}", table.render())
 }
 
 /// Who hears nothing of whom, a line for each.
@@ -90,6 +93,13 @@ fn accusations(status: &Status) -> String {
         .flat_map(|member| member.accusers.iter().map(move |accuser| line(member, accuser)))
         .collect();
     if lines.is_empty() { String::new() } else { format!("\n{}", lines.concat()) }
+}
+
+/// What waits for one peer.
+fn hints(queue: &HintQueue) -> String {
+    let records = output::counted(queue.count, "record", "records");
+    let (bytes, age) = (output::bytes(queue.bytes), duration(queue.oldest_age_ms));
+    format!("hints: {records}, {bytes} for {}, oldest {age}\n", queue.primary)
 }
 
 /// How far it is, and whether the peer that tells can reach it.
@@ -139,7 +149,17 @@ fn as_json(status: &Status) -> Value {
         "ring": status.ring.map(|ring| ring.to_string()),
         "params": params,
         "members": status.members.iter().map(member_json).collect::<Vec<_>>(),
+        "hints": status.hints.iter().map(hints_json).collect::<Vec<_>>(),
         "counters": counters,
+    })
+}
+
+fn hints_json(queue: &HintQueue) -> Value {
+    json!({
+        "primary": queue.primary.to_string(),
+        "count": queue.count,
+        "bytes": queue.bytes,
+        "oldest_age_ms": queue.oldest_age_ms,
     })
 }
 
@@ -223,6 +243,7 @@ mod tests {
             ring: None,
             params: None,
             members: vec![member(one, Vec::new(), false), member(two, accusers, true)],
+            hints: Vec::new(),
             counters: Vec::new(),
         };
         let text = as_text(&status);

@@ -12,7 +12,7 @@ use henge_types::{Key, PeerId};
 
 use super::batch::Batch;
 use super::{Fjall, Raw, error, place};
-use crate::store::hint::{Edit, Entry, Found, List, Outcome, Places, Quarantined, Queued, Remains, Totals};
+use crate::store::hint::{Edit, Entry, Found, List, Outcome, Places, Quarantined, Queued, Totals};
 use crate::store::{StoreError, StoreResult};
 
 /// What a batch does to the hint of one key.
@@ -61,9 +61,9 @@ impl Fjall {
     }
 
     pub(super) fn hint(&self, key: &Key) -> StoreResult {
-        match self.find_hint(key) {
+        match self.find_hint(key).map(|(found, _)| found) {
             Ok(Found::Entry(entry)) => StoreResult::Hint(entry.map(|entry| entry.record)),
-            Ok(Found::Damaged) => StoreResult::Damaged,
+            Ok(Found::Damaged(_)) => StoreResult::Damaged,
             Err(error) => StoreResult::Failed(error),
         }
     }
@@ -90,7 +90,7 @@ impl Fjall {
             let key = place.get(8..).map(Bytes::copy_from_slice).and_then(|key| Key::new(key).ok());
             let Some(key) = key else { continue };
             match self.find_hint(&key) {
-                Ok(found) => {
+                Ok((found, _)) => {
                     if !list.push(key, found) {
                         return list.finish(true);
                     }
@@ -101,30 +101,37 @@ impl Fjall {
         list.finish(false)
     }
 
-    fn find_hint(&self, key: &Key) -> Result<Found, StoreError> {
-        if let Ok(found) = self.read_hint(key)? {
-            return Ok(found);
-        }
-        // Looks again, as a write may have come in between.
-        let _writing = self.writing();
-        let mut batch = Batch::new(self);
-        let found = batch.find_hint(key)?;
-        if let Err(error) = batch.commit() {
-            tracing::warn!(%error, "a damaged hint cannot be put into quarantine");
-        }
-        Ok(found)
-    }
-
-    /// What is stored, or the bytes of what cannot be read.
-    fn read_hint(&self, key: &Key) -> Result<Result<Found, Option<Bytes>>, StoreError> {
-        Ok(match self.raw_in(&self.hints, &place(key))? {
-            Raw::Absent => Ok(Found::Entry(None)),
-            Raw::Unreadable { .. } => Err(None),
+    /// What is stored, and the queues that it is in.
+    fn find_hint(&self, key: &Key) -> Result<(Found, Places), StoreError> {
+        let bytes = match self.raw_in(&self.hints, &place(key))? {
+            Raw::Absent => return Ok((Found::Entry(None), Places::new())),
+            Raw::Unreadable { .. } => None,
             Raw::Bytes(bytes) => match Entry::from_stored(&bytes) {
-                Ok(entry) => Ok(Found::Entry(Some(entry))),
-                Err(_) => Err(Some(Bytes::copy_from_slice(&bytes))),
+                Ok(entry) => {
+                    let places = entry.places(key);
+                    return Ok((Found::Entry(Some(entry)), places));
+                }
+                Err(_) => Some(Bytes::copy_from_slice(&bytes)),
             },
-        })
+        };
+        // It does not say for whom it waits, but the queues do.
+        let mut places = Places::new();
+        let primaries = self.totals().primaries();
+        for primary in primaries {
+            let queued = self.hint_queues.get(queue_place(&primary, &place(key)));
+            let queued = queued.map_err(|e| self.error(&e))?.map(|value| Queued::from_stored(&value));
+            if let Some(Ok(queued)) = queued {
+                places.insert(primary, queued);
+            }
+        }
+        let quarantined = |(primary, queued): (&PeerId, &Queued)| Quarantined {
+            primary: *primary,
+            key: key.clone(),
+            since_unix_ms: queued.since_unix_ms,
+            record: None,
+            damaged: bytes.clone(),
+        };
+        Ok((Found::Damaged(places.iter().map(quarantined).collect()), places))
     }
 }
 
@@ -135,11 +142,9 @@ impl Batch<'_> {
         primary: PeerId,
         edit: Edit,
     ) -> Result<StoreResult, StoreError> {
-        let found = self.find_hint(&key)?;
-        let before = match (&found, self.hints.get(&key)) {
-            (_, Some(change)) => change.before.clone(),
-            (Found::Entry(Some(entry)), None) => entry.places(&key),
-            (Found::Entry(None) | Found::Damaged, None) => Places::new(),
+        let (found, before) = match self.hints.get(&key) {
+            Some(change) => (Found::Entry(change.entry.clone()), change.before.clone()),
+            None => self.store.find_hint(&key)?,
         };
         match edit.apply(&key, primary, found, |peer| self.queued_bytes(peer)) {
             Outcome::Keep(result) => Ok(result),
@@ -154,32 +159,6 @@ impl Batch<'_> {
                 Ok(result)
             }
         }
-    }
-
-    /// The hint of `key`. One that cannot be read goes to quarantine with this batch.
-    pub(super) fn find_hint(&mut self, key: &Key) -> Result<Found, StoreError> {
-        if let Some(change) = self.hints.get(key) {
-            return Ok(Found::Entry(change.entry.clone()));
-        }
-        let bytes = match self.store.read_hint(key)? {
-            Ok(found) => return Ok(found),
-            Err(bytes) => bytes,
-        };
-        tracing::error!(%key, "a hint cannot be read: in quarantine");
-        let mut before = Places::new();
-        // It does not say for whom it waits, but the queues do.
-        let primaries = self.store.totals().primaries();
-        for primary in primaries {
-            let at = queue_place(&primary, &place(key));
-            let queued = self.store.hint_queues.get(at).map_err(|e| self.store.error(&e))?;
-            if let Some(Ok(queued)) = queued.map(|value| Queued::from_stored(&value)) {
-                let (remains, since_unix_ms) = (Remains::Damaged(bytes.clone()), queued.since_unix_ms);
-                self.quarantined.push(Quarantined { primary, key: key.clone(), since_unix_ms, remains });
-                before.insert(primary, queued);
-            }
-        }
-        self.hints.insert(key.clone(), HintChange { before, entry: None });
-        Ok(Found::Damaged)
     }
 
     /// How much will wait for `primary` after what the batch has done so far.

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use henge_client::{
-    Accuser, Get, Hop, Located, LocatedVoter, Member, MemberPhase, Request, Response, Status, Supersede,
-    Value, WriteOptions,
+    Accuser, Get, HintQueue, Hop, Located, LocatedVoter, Member, MemberPhase, Request, Response, Status,
+    Supersede, Value, WriteOptions,
 };
 use henge_types::{
     ActorId, Clock, ClusterParams, Context, Custody, Dot, Incarnation, Key, MemberState, OperationId,
@@ -86,6 +86,7 @@ pub fn status() -> Status {
             member(4, MemberState::Leaving, MemberPhase::Leaving),
             member(5, MemberState::Left, MemberPhase::Left),
         ],
+        hints: vec![HintQueue { primary: peer(2), count: 1_234, bytes: 1_258_291, oldest_age_ms: 3_000 }],
         counters: vec![("read_repairs".to_owned(), 3)],
     }
 }
