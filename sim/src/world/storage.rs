@@ -86,7 +86,10 @@ impl World {
 
     fn observe(&mut self, pid: Pid, op: &WriteOp, result: &StoreResult) {
         match (op, result) {
-            (WriteOp::Update { key, write }, StoreResult::Updated { applied: Applied::Written, .. }) => {
+            (
+                WriteOp::Update { key, write } | WriteOp::UpdateHint { key, write, .. },
+                StoreResult::Updated { applied: Applied::Written, .. },
+            ) => {
                 self.trace.tell(self.now, Some(key), || {
                     format!(
                         "p{pid} {key} applies {:?} as {} over {:?}",
@@ -97,7 +100,12 @@ impl World {
                     self.fail(reused);
                 }
             }
-            (WriteOp::Merge { key, record, .. } | WriteOp::Repair { key, record }, result) => {
+            (
+                WriteOp::Merge { key, record, .. }
+                | WriteOp::Repair { key, record }
+                | WriteOp::MergeHint { key, record, .. },
+                result,
+            ) => {
                 self.trace.tell(self.now, Some(key), || {
                     let siblings: Vec<String> =
                         record.siblings().iter().map(|s| format!("{:?}@{}", s.operation, s.dot)).collect();
