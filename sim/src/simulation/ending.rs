@@ -113,6 +113,9 @@ impl Simulation<'_> {
         let mut first: Option<BTreeSet<_>> = None;
         for pid in 0..count {
             let Some(status) = self.status(pid) else { return Some(format!("p{pid} has no status")) };
+            if let Some(hints) = self.world.hints(pid) {
+                return Some(format!("p{pid} has hints: {hints}"));
+            }
             let lonely = status.members.iter().find(|m| !m.connected);
             if let Some(other) = lonely.and_then(|m| self.world.pid(&m.peer)) {
                 return Some(format!("p{pid} is not connected to p{other}"));

@@ -374,16 +374,23 @@ impl World {
         self.peer(pid).map(|p| p.id)
     }
 
+    /// What a peer keeps for others, if anything.
+    #[must_use]
+    pub fn hints(&self, pid: Pid) -> Option<String> {
+        match self.peer(pid)?.disk.read(&ReadOp::HintQueues) {
+            StoreResult::HintQueues { queues, .. } if queues.is_empty() => None,
+            answer => Some(format!("{answer:?}")),
+        }
+    }
+
     /// What is left at each peer of work that only the peer itself can finish: writes that nobody has
     /// executed.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
         for (pid, peer) in self.peers.iter().enumerate() {
-            if let StoreResult::HintQueues { queues, .. } = peer.disk.read(&ReadOp::HintQueues)
-                && !queues.is_empty()
-            {
-                left.push(format!("p{pid} has hints: {queues:?}"));
+            if let Some(hints) = self.hints(pid) {
+                left.push(format!("p{pid} has hints: {hints}"));
             }
             if peer.disk.queued() > 0 {
                 left.push(format!("p{pid} has {} writes queued", peer.disk.queued()));
