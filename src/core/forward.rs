@@ -87,6 +87,8 @@ impl Core {
         };
         if let Task::Put(put) = &mut operation.task {
             put.standing_in = Some(primary);
+            // Whoever it was handed to before may have begun it.
+            put.options.retry |= put.forwarded.iter().any(|p| *p != self.me);
         }
         self.go_on(op, operation, std::sync::Arc::new(voters.clone()));
     }

@@ -185,7 +185,8 @@ impl Core {
 
     fn on_read_for_put(&mut self, op: OpId, mut operation: Operation, record: Record, heard: Heard) {
         let Task::Put(put) = &mut operation.task else { return };
-        let done_before = put.options.retry && record.find_operation(&put.options.operation).is_some();
+        // Also where nobody said that it is a retry: what supersedes its own first try loses both.
+        let done_before = record.find_operation(&put.options.operation).is_some();
         let deletes = put.content == henge_types::Content::Tombstone;
         if deletes
             && !done_before

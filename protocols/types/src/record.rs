@@ -302,8 +302,9 @@ impl Record {
     }
 
     // An operation that two coordinators took for a new write has two dots. Once one of them is
-    // superseded so is the other: whoever superseded it had seen what the operation wrote. Its dot
-    // stays covered, so that all replicas come to drop it, also those that remember less.
+    // superseded so is the other: whoever superseded it had seen what the operation wrote (and no
+    // operation supersedes itself: a coordinator that reads it does not write it again). Its dot stays
+    // covered, so that all replicas come to drop it, also those that remember less.
     fn drop_twins(&mut self) -> bool {
         let gone = |s: &Sibling| {
             let twin = |o: &&Operation| o.id == s.operation && o.dot != s.dot;
