@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use support::network::Network;
 use support::process::{Peer, directory};
-use support::{STAND_INS, now, wait_for};
+use support::{now, wait_for};
 
 /// Hosts, and those of them that are cut off.
 const HOSTS: usize = 5;
@@ -26,7 +26,7 @@ const MINORITY: [usize; 2] = [3, 4];
 const KEYS: usize = 8;
 
 /// For a request, in seconds.
-const TIMEOUT: &str = if STAND_INS { "5" } else { "1" };
+const TIMEOUT: &str = "5";
 
 fn key(n: usize) -> String {
     format!("key {n}")
@@ -102,25 +102,17 @@ fn both_sides_of_a_cut_take_writes_and_all_of_them_are_there_when_it_heals() {
     for (n, acknowledged) in acknowledged.iter_mut().enumerate() {
         for (side, peer) in [("majority", n % 3), ("minority", MINORITY[n % 2])] {
             let is_taken = put(&peers[peer], &key(n), side);
-            assert!(is_taken || !STAND_INS, "the {side} takes no write of {}", key(n));
-            if is_taken {
-                acknowledged.insert(side.to_owned());
-            }
+            assert!(is_taken, "the {side} takes no write of {}", key(n));
+            acknowledged.insert(side.to_owned());
         }
-        // One side at most has two of three owners.
-        assert!(STAND_INS || acknowledged.len() <= 2, "{}: {acknowledged:?}", key(n));
     }
     eprintln!("partition: both sides wrote {KEYS} keys in {} ms", cut_at.elapsed().as_millis());
-    if STAND_INS {
-        let hints: u64 = peers.iter().map(hints_waiting).sum();
-        assert!(hints > 0, "writes of one side wait for owners on the other");
-    }
+    let hints: u64 = peers.iter().map(hints_waiting).sum();
+    assert!(hints > 0, "writes of one side wait for owners on the other");
 
     network.heal();
     let healed_at = now();
-    if STAND_INS {
-        replicas_agree_by_themselves(&peers, &acknowledged);
-    }
+    replicas_agree_by_themselves(&peers, &acknowledged);
     for (peer, n) in everywhere(&peers) {
         wait_for("all replicas together have what was acknowledged", || {
             let found = siblings(peer, &key(n), "3")?;

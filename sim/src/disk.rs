@@ -7,7 +7,7 @@ use bytes::Bytes;
 use henge::core::Saved;
 use henge::store::memory::Memory;
 use henge::store::worker::Durability;
-use henge::store::{MetaKey, ReadOp, Store, StoreError, StoreOp, StoreResult, Ticket, WriteOp};
+use henge::store::{MetaKey, ReadOp, Store, StoreError, StoreResult, Ticket, WriteOp};
 use henge_types::{Key, Record};
 
 use crate::rng::Rng;
@@ -305,18 +305,6 @@ fn changes(result: &StoreResult) -> bool {
         | StoreResult::Refused(_)
         | StoreResult::Damaged
         | StoreResult::Failed(_) => false,
-    }
-}
-
-/// Splits an operation into what may overtake and what may not.
-///
-/// # Errors
-/// The read that it is.
-#[expect(clippy::result_large_err, reason = "neither is an error, and both are moved once")]
-pub fn as_write(op: StoreOp) -> Result<WriteOp, ReadOp> {
-    match op {
-        StoreOp::Write(op) => Ok(op),
-        StoreOp::Read(op) => Err(op),
     }
 }
 

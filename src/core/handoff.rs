@@ -77,16 +77,12 @@ impl Core {
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "a store has no other answer to this")]
     pub(super) fn on_hint_queues(&mut self, result: StoreResult) {
-        match result {
-            StoreResult::HintQueues { queues, .. } => {
-                for queue in &queues {
-                    self.handoff.delivery.on_queue(queue.primary, self.now.monotonic);
-                }
-                self.handoff.queues = queues;
-                self.deliver_hints();
-            }
-            other => self.on_unexpected(other),
+        let StoreResult::HintQueues { queues, .. } = result else { return self.on_unexpected(result) };
+        for queue in &queues {
+            self.handoff.delivery.on_queue(queue.primary, self.now.monotonic);
         }
+        self.handoff.queues = queues;
+        self.deliver_hints();
     }
 
     /// Begins the batches whose time it is.
@@ -295,17 +291,13 @@ impl Core {
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "a store has no other answer to this")]
     pub(super) fn on_hint_dropped(&mut self, primary: PeerId, result: StoreResult) {
-        let settled = match result {
-            StoreResult::HintDropped { dropped, .. } => {
-                self.stats.hints_delivered += u64::from(dropped);
-                Settled::Done
-            }
-            // The next pass finds it again.
-            StoreResult::Damaged => Settled::Kept,
-            other => {
-                self.on_unexpected(other);
-                Settled::Failed
-            }
+        let settled = if let StoreResult::HintDropped { dropped, .. } = result {
+            self.stats.hints_delivered += u64::from(dropped);
+            Settled::Done
+        } else {
+            // A damaged one is found again by the next pass, and put aside then.
+            self.on_unexpected(result);
+            Settled::Failed
         };
         self.handoff.delivery.on_settled(&primary, settled, self.now.monotonic);
         self.deliver_hints();
@@ -325,18 +317,15 @@ impl Core {
         (primary, key, queued): (PeerId, Key, bool),
         result: StoreResult,
     ) {
-        let settled = match result {
-            StoreResult::HintDropped { dropped, .. } => {
-                if dropped {
-                    self.stats.hints_quarantined += 1;
-                    self.event(Event::HintQuarantined { key, primary });
-                }
-                Settled::Done
+        let settled = if let StoreResult::HintDropped { dropped, .. } = result {
+            if dropped {
+                self.stats.hints_quarantined += 1;
+                self.event(Event::HintQuarantined { key, primary });
             }
-            other => {
-                self.on_unexpected(other);
-                Settled::Failed
-            }
+            Settled::Done
+        } else {
+            self.on_unexpected(result);
+            Settled::Failed
         };
         if queued {
             self.handoff.delivery.on_settled(&primary, settled, self.now.monotonic);

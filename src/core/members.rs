@@ -52,6 +52,10 @@ impl Core {
             }
             Action::Health { peer, down } => {
                 self.event(if down { Event::PeerDown { peer } } else { Event::PeerUp { peer } });
+                if !down {
+                    self.handoff.delivery.on_reachable(&peer, self.now.monotonic);
+                    self.deliver_hints();
+                }
                 self.replan_waiting();
             }
             Action::NewMember { peer } => {

@@ -32,11 +32,11 @@ pub(super) enum AfterStore {
     /// Another peer's write.
     Write { under: Under, key: Key },
     /// Another peer reads what is kept of a key.
-    Hint { channel: ChannelId },
+    Hint { channel: ChannelId, key: Key },
     /// Another peer's record, to be kept for a voter that is away.
-    Keep { channel: ChannelId },
+    Keep { channel: ChannelId, key: Key, primary: PeerId },
     /// The same, and nobody waits for it.
-    Kept { primary: PeerId },
+    Kept { key: Key, primary: PeerId },
     /// A voter did not take an acknowledged write: what there is of it is to be kept for it.
     KeepLater { key: Key, primary: PeerId },
     /// Read repair of the local record, or nothing that anybody waits for.

@@ -236,6 +236,9 @@ impl Core {
 
     /// What this peer keeps itself of a key that it coordinates a read of.
     pub(super) fn on_kept_here(&mut self, attempt: Attempt, result: StoreResult) {
+        if let Some((_, _, key, _)) = self.reading(attempt) {
+            self.look_after_hint(key, self.me, &result);
+        }
         let hint = if let StoreResult::Hint(hint) = result { Ok(hint) } else { Err(()) };
         self.on_hint_word(attempt, self.me, hint);
     }

@@ -131,9 +131,11 @@ impl Core {
             AfterStore::OwnWrite { attempt } => return self.on_own_write(attempt, result),
             AfterStore::Read { under, key, want } => self.on_replica_read(under, &key, want, result),
             AfterStore::Write { under, key } => return self.on_replica_write(under, &key, result),
-            AfterStore::Hint { channel } => self.on_hint_read(channel, result),
-            AfterStore::Keep { channel } => return self.on_kept(channel, result),
-            AfterStore::Kept { primary } => self.on_kept_for(primary, result),
+            AfterStore::Hint { channel, key } => self.on_hint_read(channel, key, result),
+            AfterStore::Keep { channel, key, primary } => {
+                return self.on_kept(channel, (key, primary), result);
+            }
+            AfterStore::Kept { key, primary } => self.on_kept_for((key, primary), result),
             AfterStore::KeepLater { key, primary } => {
                 if let StoreResult::Record(record) = result {
                     self.keep_myself(key, primary, record);

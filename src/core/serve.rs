@@ -46,17 +46,18 @@ impl Core {
                 self.read(ReadOp::Get { key }, next);
             }
             quorum::Request::Keep { primary, key, record, .. } => {
-                let op = self.merge_hint(key, primary, record);
-                self.write(op, AfterStore::Keep { channel });
+                let op = self.merge_hint(key.clone(), primary, record);
+                self.write(op, AfterStore::Keep { channel, key, primary });
             }
             quorum::Request::Hint { key, .. } => {
-                self.read(ReadOp::Hint { key }, AfterStore::Hint { channel });
+                self.read(ReadOp::Hint { key: key.clone() }, AfterStore::Hint { channel, key });
             }
         }
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "a store has no other answer to this")]
-    pub(super) fn on_hint_read(&mut self, channel: ChannelId, result: StoreResult) {
+    pub(super) fn on_hint_read(&mut self, channel: ChannelId, key: Key, result: StoreResult) {
+        self.look_after_hint(key, self.me, &result);
         let response = match result {
             StoreResult::Hint(hint) => quorum::Response::Hint(hint),
             other => quorum::Response::Refused(self.refusal(other)),
@@ -65,7 +66,13 @@ impl Core {
     }
 
     /// A record is kept for a voter that is away; the ack follows once that is durable.
-    pub(super) fn on_kept(&mut self, channel: ChannelId, result: StoreResult) -> Option<AfterSync> {
+    pub(super) fn on_kept(
+        &mut self,
+        channel: ChannelId,
+        (key, primary): (Key, PeerId),
+        result: StoreResult,
+    ) -> Option<AfterSync> {
+        self.look_after_hint(key, primary, &result);
         if matches!(result, StoreResult::Merged { .. }) {
             return Some(AfterSync::Keep { channel });
         }
@@ -75,10 +82,20 @@ impl Core {
     }
 
     /// This peer keeps a hint of its own accord.
-    pub(super) fn on_kept_for(&mut self, primary: PeerId, result: StoreResult) {
+    pub(super) fn on_kept_for(&mut self, (key, primary): (Key, PeerId), result: StoreResult) {
+        self.look_after_hint(key, primary, &result);
         if !matches!(result, StoreResult::Merged { .. }) {
             let refusal = self.refusal(result);
             tracing::debug!(%primary, %refusal, "a hint is not kept");
+        }
+    }
+
+    /// Counts a hint that there is no room for, and puts one aside that cannot be read.
+    pub(super) fn look_after_hint(&mut self, key: Key, primary: PeerId, result: &StoreResult) {
+        if matches!(result, StoreResult::Refused(WriteError::HintsFull { .. })) {
+            self.stats.hints_refused += 1;
+        } else if *result == StoreResult::Damaged {
+            self.quarantine_hint(key, primary, false);
         }
     }
 

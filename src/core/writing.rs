@@ -72,6 +72,9 @@ impl Core {
         let op = attempt.op;
         let mut operation = self.take(attempt)?;
         let Task::Put(put) = &mut operation.task else { return None };
+        if let Some(primary) = put.standing_in {
+            self.look_after_hint(operation.key.clone(), primary, &result);
+        }
         match result {
             StoreResult::Updated { applied, record } => {
                 if let Applied::Repeated(dot) = applied {
@@ -101,9 +104,8 @@ impl Core {
                 self.finish(op, operation, Response::Failed(failure));
             }
             StoreResult::Damaged if put.standing_in.is_some() => {
-                // It is in quarantine now, and with it what this peer wrote there.
+                // It goes to quarantine, and with it what this peer wrote there.
                 put.applied = false;
-                self.fallback_forgot = true;
                 self.fail_attempt(op, operation, (0, 0), true);
             }
             StoreResult::Damaged => {
@@ -205,7 +207,7 @@ impl Core {
     /// Keeps a hint that nobody waits for.
     pub(super) fn keep_myself(&mut self, key: Key, primary: PeerId, record: Record) {
         let op = self.merge_hint(key.clone(), primary, record);
-        self.write(op, AfterStore::Kept { primary });
+        self.write(op, AfterStore::Kept { key, primary });
     }
 
     pub(super) fn merge_hint(&self, key: Key, primary: PeerId, record: Record) -> WriteOp {

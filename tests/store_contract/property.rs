@@ -126,10 +126,8 @@ impl History {
                 self.update(*at, blind(1, self.counter, value(*length)))
             }
             Op::Update { at, blind: false, length } => {
-                let seen = match get(memory, &key(KEYS[*at])) {
-                    StoreResult::Record(record) => record,
-                    _ => Record::new(),
-                };
+                let stored = get(memory, &key(KEYS[*at]));
+                let seen = if let StoreResult::Record(record) = stored { record } else { Record::new() };
                 self.update(*at, write_on(seen.clock(), 1, self.counter, value(*length)))
             }
             Op::Repeat { at, which } if !self.writes.is_empty() => {
@@ -151,10 +149,8 @@ impl History {
 
     fn hint(&self, at: usize, primary: u8, which: &Index, kind: Kind, memory: &Memory) -> WriteOp {
         let (key, primary, max_bytes) = (key(KEYS[at]), peer(primary), HINTS_MAX_BYTES);
-        let kept = match memory.read(&ReadOp::Hint { key: key.clone() }) {
-            StoreResult::Hint(Some(record)) => record,
-            _ => Record::new(),
-        };
+        let kept = memory.read(&ReadOp::Hint { key: key.clone() });
+        let kept = if let StoreResult::Hint(Some(record)) = kept { record } else { Record::new() };
         match kind {
             Kind::Merge => {
                 let (record, now_unix_ms) = (self.record(which), self.counter * 700);

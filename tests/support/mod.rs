@@ -22,9 +22,6 @@ use std::time::{Duration, Instant};
 /// How long anything may take before a test gives up. Generous: the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether peers stand in for others that are down.
-pub(crate) const STAND_INS: bool = false;
-
 /// How often a state is looked at while a test waits for it.
 const INTERVAL: Duration = Duration::from_millis(20);
 

@@ -8,7 +8,6 @@ use henge::store::{ReadOp, StoreOp, StoreResult, Ticket, WriteOp};
 use henge_types::Applied;
 
 use super::{Event, Pid, World};
-use crate::disk::as_write;
 
 /// How often a disk under [`Durability::Interval`] is synced.
 const SYNC_INTERVAL: Duration = Duration::from_millis(100);
@@ -17,9 +16,9 @@ impl World {
     pub(super) fn store(&mut self, pid: Pid, ticket: Ticket, op: StoreOp) {
         let Some(peer) = self.peers.get_mut(pid) else { return };
         let (life, delay) = (peer.life, peer.disk.access_time());
-        match as_write(op) {
-            Err(op) => self.push_after(delay, Event::Read { pid, life, ticket, op }),
-            Ok(op) => {
+        match op {
+            StoreOp::Read(op) => self.push_after(delay, Event::Read { pid, life, ticket, op }),
+            StoreOp::Write(op) => {
                 if peer.disk.queue(ticket, op) {
                     self.push_after(delay, Event::Write { pid, life });
                 }
