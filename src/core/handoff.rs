@@ -75,7 +75,6 @@ impl Core {
         }
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a store has no other answer to this")]
     pub(super) fn on_hint_queues(&mut self, result: StoreResult) {
         let StoreResult::HintQueues { queues, .. } = result else { return self.on_unexpected(result) };
         for queue in &queues {
@@ -289,7 +288,6 @@ impl Core {
         self.write(op, AfterStore::HintDropped { primary });
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a store has no other answer to this")]
     pub(super) fn on_hint_dropped(&mut self, primary: PeerId, result: StoreResult) {
         let settled = if let StoreResult::HintDropped { dropped, .. } = result {
             self.stats.hints_delivered += u64::from(dropped);
@@ -311,7 +309,6 @@ impl Core {
         self.write(op, AfterStore::HintQuarantined { primary, key, queued });
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a store has no other answer to this")]
     pub(super) fn on_hint_quarantined(
         &mut self,
         (primary, key, queued): (PeerId, Key, bool),

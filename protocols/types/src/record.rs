@@ -227,10 +227,12 @@ impl Record {
         RecordDigest::of(self)
     }
 
-    /// The dot under which `operation` was applied, if it is remembered.
+    /// The dot under which `operation` was applied, if it is remembered. What is a sibling is, however
+    /// long ago that was.
     #[must_use]
     pub fn find_operation(&self, operation: &OperationId) -> Option<Dot> {
-        self.operations.iter().find(|o| o.id == *operation).map(|o| o.dot)
+        let remembered = self.operations.iter().find(|o| o.id == *operation).map(|o| o.dot);
+        remembered.or_else(|| self.siblings.iter().find(|s| s.operation == *operation).map(|s| s.dot))
     }
 
     /// Applies `write`: drops the siblings that it supersedes, adds its own, joins the clocks.

@@ -143,6 +143,8 @@ fn operations_are_remembered_for_ten_minutes() {
     record.apply(&at(written + OPERATION_TTL_MS - 1, 2)).unwrap();
     assert_eq!(record.find_operation(&operation(1)), Some(dot(1, 1)));
     record.apply(&at(written + OPERATION_TTL_MS, 3)).unwrap();
+    assert_eq!(record.find_operation(&operation(1)), Some(dot(1, 1)), "it is a sibling");
+    record.apply(&Write { supersede: clock([(1, 1)]), ..at(written + OPERATION_TTL_MS, 4) }).unwrap();
     assert_eq!(record.find_operation(&operation(1)), None);
     assert_eq!(record.find_operation(&operation(2)), Some(dot(1, 2)));
 }
@@ -160,7 +162,7 @@ fn an_operation_of_a_broken_clock_is_not_remembered_for_ever() {
     let mut record = Record::new();
     let ahead = Write { written_at: u64::MAX, ..write(dot(1, 1), &clock([]), 1) };
     record.apply(&ahead).unwrap();
-    put(&mut record, dot(1, 2), &clock([]), 2);
+    put(&mut record, dot(1, 2), &clock([(1, 1)]), 2);
     assert_eq!(record.find_operation(&operation(1)), None);
     assert_eq!(record.find_operation(&operation(2)), Some(dot(1, 2)));
 }
