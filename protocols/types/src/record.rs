@@ -267,7 +267,6 @@ impl Record {
         let newest = self.operations.first().map_or(0, |o| o.written_at.saturating_add(1));
         let written_at = newest.max(write.written_at);
         self.remember(&[Operation { written_at, id: write.operation, dot: write.dot }]);
-        self.drop_twins();
         Ok(Applied::Written)
     }
 
@@ -300,21 +299,7 @@ impl Record {
         }
         changed |= self.clock.join(theirs);
         self.remember(&other.operations);
-        changed | self.drop_twins()
-    }
-
-    // An operation that two coordinators took for a new write has two dots. Once one of them is
-    // superseded so is the other: whoever superseded it had seen what the operation wrote (and no
-    // operation supersedes itself: a coordinator that reads it does not write it again). Its dot stays
-    // covered, so that all replicas come to drop it, also those that remember less.
-    fn drop_twins(&mut self) -> bool {
-        let gone = |s: &Sibling| {
-            let twin = |o: &&Operation| o.id == s.operation && o.dot != s.dot;
-            self.operations.iter().filter(twin).any(|o| self.sibling(&o.dot).is_none())
-        };
-        let dropped: Vec<Dot> = self.siblings.iter().filter(|s| gone(s)).map(|s| s.dot).collect();
-        self.siblings.retain(|s| !dropped.contains(&s.dot));
-        !dropped.is_empty()
+        changed
     }
 
     /// An upper bound of the encoded size, in bytes.

@@ -212,23 +212,6 @@ fn a_retry_taken_for_a_new_write_elsewhere_shows_once() {
 }
 
 #[test]
-fn once_one_try_of_an_operation_is_superseded_so_are_the_others() {
-    let [mut here, mut there] = [Record::new(), Record::new()];
-    put(&mut here, dot(1, 1), &clock([]), 1);
-    put(&mut there, dot(2, 1), &clock([]), 1);
-    put(&mut here, dot(1, 2), &clock([(1, 1)]), 2);
-    for both in [merged(&here, &there), merged(&there, &here)] {
-        let dots: Vec<_> = both.siblings().iter().map(|sibling| sibling.dot).collect();
-        assert_eq!(dots, [dot(1, 2)]);
-        assert!(both.clock().covers(&dot(2, 1)), "so that it goes everywhere");
-    }
-    // Superseded by a context that saw only one of two tries.
-    let mut both = merged(&there, &here);
-    put(&mut both, dot(4, 1), &clock([(1, 2)]), 3);
-    assert_eq!(both.siblings().len(), 1);
-}
-
-#[test]
 fn the_later_expiry_of_two_tries_counts() {
     let tried = |number: u8, expires_at| {
         let mut record = Record::new();

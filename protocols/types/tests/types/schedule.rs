@@ -200,14 +200,6 @@ impl World {
         known.difference(&seen).copied().collect()
     }
 
-    /// Known writes of operations of which another write is superseded: a replica drops them too,
-    /// as long as it remembers that.
-    pub(crate) fn superseded_twins(&self, known: &BTreeSet<Dot>) -> BTreeSet<Dot> {
-        let operation = |dot: &Dot| self.writes[dot].write.operation;
-        let seen: BTreeSet<_> = known.iter().flat_map(|dot| &self.writes[dot].saw).map(operation).collect();
-        known.iter().copied().filter(|dot| seen.contains(&operation(dot))).collect()
-    }
-
     pub(crate) fn records(&self) -> Vec<Record> {
         self.replicas.iter().map(|replica| replica.record.clone()).collect()
     }
