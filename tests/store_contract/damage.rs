@@ -86,7 +86,7 @@ fn the_bytes_of_an_unreadable_record_are_kept() {
         assert_eq!(records.get(crate::common::place(&key("0"))).unwrap(), None);
         let damaged = database.keyspace("damaged", Default::default).unwrap();
         let kept = damaged.get(crate::common::place(&key("0"))).unwrap().unwrap();
-        assert_eq!(kept[..3], [1, 1, 1], "entry version, with bytes, record version");
+        assert_eq!(kept[..3], [1, 1, 2], "entry version, with bytes, version of the value");
         assert!(kept.len() > 500);
     });
 }

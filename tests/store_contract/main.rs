@@ -9,4 +9,5 @@ mod damage;
 mod files;
 mod hints;
 mod property;
+mod tree;
 mod worker;
