@@ -139,35 +139,38 @@ impl Fjall {
     }
 
     fn get(&self, key: &Key) -> StoreResult {
+        match self.read_record(key) {
+            Ok(Some(record)) => StoreResult::Record(record),
+            Ok(None) => StoreResult::Damaged,
+            Err(error) => StoreResult::Failed(error),
+        }
+    }
+
+    /// The record of `key`, the empty one where there is none; `None` where it is damaged.
+    fn read_record(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         let place = place(key);
-        let read = || {
-            if self.is_damaged(&place)? {
-                return Ok(StoreResult::Damaged);
-            }
-            Ok(match self.raw(&place)? {
-                Raw::Absent => StoreResult::Record(Record::new()),
-                Raw::Unreadable { .. } => self.quarantine(&place)?,
-                Raw::Bytes(bytes) => match value::decode(&bytes) {
-                    Ok(record) => StoreResult::Record(record),
-                    Err(_) => self.quarantine(&place)?,
-                },
-            })
-        };
-        read().unwrap_or_else(StoreResult::Failed)
+        if self.is_damaged(&place)? {
+            return Ok(None);
+        }
+        match self.raw(&place)? {
+            Raw::Absent => Ok(Some(Record::new())),
+            Raw::Unreadable { .. } => self.quarantine(&place),
+            Raw::Bytes(bytes) => match value::decode(&bytes) {
+                Ok(record) => Ok(Some(record)),
+                Err(_) => self.quarantine(&place),
+            },
+        }
     }
 
     /// The reader's way into quarantine: looks again, as a repair may have come in between.
-    fn quarantine(&self, place: &[u8]) -> Result<StoreResult, StoreError> {
+    fn quarantine(&self, place: &[u8]) -> Result<Option<Record>, StoreError> {
         let _writing = self.writing();
         let mut batch = Batch::new(self);
         let (slot, _) = batch.look(place)?;
         if let Err(error) = batch.commit() {
             tracing::warn!(%error, "a damaged record cannot be put into quarantine");
         }
-        Ok(match slot.record {
-            _ if slot.damaged => StoreResult::Damaged,
-            record => StoreResult::Record(record.unwrap_or_default()),
-        })
+        Ok((!slot.damaged).then(|| slot.record.unwrap_or_default()))
     }
 
     fn is_damaged(&self, place: &[u8]) -> Result<bool, StoreError> {

@@ -197,7 +197,7 @@ impl Leaf {
 
     /// Its stored form.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; LEAF_BYTES] {
+    pub fn to_bytes(self) -> [u8; LEAF_BYTES] {
         let mut bytes = [0; LEAF_BYTES];
         let sum = self.sum.iter().flat_map(|limb| limb.to_le_bytes());
         for (to, from) in bytes.iter_mut().zip(sum.chain(self.items.to_be_bytes())) {

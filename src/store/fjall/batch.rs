@@ -109,12 +109,12 @@ impl<'a> Batch<'a> {
         changes: &BTreeMap<Vec<u8>, Option<Slice>>,
         node: Node,
         limit: usize,
-    ) -> Result<(Vec<(Vec<u8>, Slice)>, bool), StoreError> {
+    ) -> Result<(Vec<Stored>, bool), StoreError> {
         let begin = node.first_position().0.to_be_bytes().to_vec();
         let below = |place: &[u8]| Position::of_hash(place) <= node.last_position();
         let set = changes.range(begin..).take_while(|(place, _)| below(place));
         let set = set.filter_map(|(place, value)| Some((place.clone(), value.clone()?)));
-        let mut found: Vec<(Vec<u8>, Slice)> = set.take(limit.saturating_add(1)).collect();
+        let mut found: Vec<Stored> = set.take(limit.saturating_add(1)).collect();
         let whole = self.store.scan_in(keyspace, node, &mut |place, value| {
             if !changes.contains_key(place.as_ref()) {
                 found.push((place.to_vec(), value));
@@ -253,6 +253,9 @@ impl<'a> Batch<'a> {
         Slot { record: None, damaged: true }
     }
 }
+
+/// A place, and what is stored there.
+type Stored = (Vec<u8>, Slice);
 
 fn leaf_of(place: &[u8]) -> Node {
     Node::around(Position::of_hash(place), LEAF_DEPTH)

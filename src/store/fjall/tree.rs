@@ -70,10 +70,9 @@ impl Fjall {
     pub(super) fn records_of(&self, keys: &[Key], bytes_max: usize) -> StoreResult {
         let (mut records, mut bytes) = (Vec::new(), 0);
         for key in keys {
-            let record = match self.get(key) {
-                StoreResult::Record(record) => Some(record),
-                StoreResult::Failed(error) => return StoreResult::Failed(error),
-                _ => None,
+            let record = match self.read_record(key) {
+                Ok(record) => record,
+                Err(error) => return StoreResult::Failed(error),
             };
             bytes += key.as_bytes().len() + record.as_ref().map_or(0, henge_types::Record::size_bytes);
             if bytes > bytes_max && !records.is_empty() {

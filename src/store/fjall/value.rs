@@ -23,7 +23,7 @@ impl Head {
     /// The head of stored bytes, as far as they can be read.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
         match split(bytes)? {
-            Some((digest, newest_at, _)) => Ok(Self { digest, newest_at }),
+            Some((head, _)) => Ok(head),
             None => Record::from_stored(bytes).map(|record| Self::of(&record)),
         }
     }
@@ -48,13 +48,13 @@ pub(super) fn encode(head: &Head, record: &Record) -> Result<Vec<u8>, DecodeErro
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     match split(bytes)? {
-        Some((_, _, record)) => codec::decode(record),
+        Some((_, record)) => codec::decode(record),
         None => Record::from_stored(bytes),
     }
 }
 
 /// The parts of the present version; `None` for version 1.
-fn split(bytes: &[u8]) -> Result<Option<(RecordDigest, u64, &[u8])>, DecodeError> {
+fn split(bytes: &[u8]) -> Result<Option<(Head, &[u8])>, DecodeError> {
     let (version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
     if *version == Record::VERSION {
         return Ok(None);
@@ -66,7 +66,8 @@ fn split(bytes: &[u8]) -> Result<Option<(RecordDigest, u64, &[u8])>, DecodeError
     let head = head.and_then(|(digest, rest)| Some((digest, rest.split_first_chunk::<8>()?)));
     match head {
         Some((digest, (newest_at, record))) => {
-            Ok(Some((RecordDigest(*digest), u64::from_be_bytes(*newest_at), record)))
+            let newest_at = u64::from_be_bytes(*newest_at);
+            Ok(Some((Head { digest: RecordDigest(*digest), newest_at }, record)))
         }
         None => Err(DecodeError::Malformed { reason: "cut short before the record".to_owned() }),
     }
