@@ -8,6 +8,7 @@
 //! operation, atomic per key: two merges never race.
 
 use bytes::Bytes;
+use henge_types::tree::{Item, Node, Summary};
 use henge_types::{
     ActorId, Applied, DecodeError, Key, Partition, PartitionCount, PeerId, Record, RecordDigest, Write,
     WriteError,
@@ -18,6 +19,7 @@ mod change;
 pub mod fjall;
 mod hint;
 pub mod memory;
+mod roots;
 pub mod worker;
 
 pub use change::MERGED_MAX_BYTES;
@@ -51,6 +53,37 @@ pub enum ReadOp {
         count: PartitionCount,
         /// The partitions asked about.
         partitions: Vec<Partition>,
+    },
+    /// The nodes that these partitions are in the hash tree over all records. Known without a look
+    /// at the disk where nothing changed since they were last asked for.
+    Roots {
+        /// How many partitions the ring has.
+        count: PartitionCount,
+        /// The partitions.
+        partitions: Vec<Partition>,
+    },
+    /// These nodes of the hash tree, at any depth.
+    Nodes {
+        /// How many partitions the ring has.
+        count: PartitionCount,
+        /// The nodes.
+        nodes: Vec<Node>,
+    },
+    /// Keys and digests of the records below these nodes.
+    Items {
+        /// How many partitions the ring has.
+        count: PartitionCount,
+        /// The nodes.
+        nodes: Vec<Node>,
+        /// How many items to tell of in all.
+        items_max: usize,
+    },
+    /// The records of these keys, or of the first of them.
+    Records {
+        /// The keys.
+        keys: Vec<Key>,
+        /// About how many bytes of keys and records. The first comes, however large.
+        bytes_max: usize,
     },
     /// The hint of a key, whoever it waits for.
     Hint {
@@ -91,6 +124,28 @@ pub enum WriteOp {
         /// The actor under which this peer writes the partition now: a record that knows more
         /// of it than the store does shows that the store was rolled back.
         own: Option<ActorId>,
+    },
+    /// Merges many records that came from another peer, each as [`WriteOp::Merge`] does.
+    MergeMany {
+        /// Each with its key, and the actor under which this peer writes its partition now.
+        records: Vec<(Key, Record, Option<ActorId>)>,
+    },
+    /// Removes the record of `key`, if it is still what the caller looked at, and can be read.
+    Drop {
+        /// The key.
+        key: Key,
+        /// The digest of the record that may go.
+        digest: RecordDigest,
+    },
+    /// Removes a part of what is held of a partition, damaged keys too. To be repeated while
+    /// the answer says that there is more.
+    DropPartition {
+        /// How many partitions the ring has.
+        count: PartitionCount,
+        /// The partition.
+        partition: Partition,
+        /// How many records to remove at most, 1 or more.
+        limit: usize,
     },
     /// Merges what the other replicas have of a damaged key; the key is whole again.
     Repair {
@@ -193,6 +248,23 @@ pub enum StoreResult {
     Record(Record),
     /// To [`ReadOp::Occupied`]: those of the partitions that hold a record.
     Occupied(Vec<Partition>),
+    /// To [`ReadOp::Roots`] and [`ReadOp::Nodes`].
+    Summaries {
+        /// One for each partition or node, in order.
+        summaries: Vec<Summary>,
+        /// Which of the partitions concerned have damaged keys: those are in no summary.
+        damaged: Vec<Partition>,
+    },
+    /// To [`ReadOp::Items`].
+    Items {
+        /// Those below each node, in order; `None` where they would be too many in all.
+        items: Vec<Option<Vec<Item>>>,
+        /// As in [`StoreResult::Summaries`].
+        damaged: Vec<Partition>,
+    },
+    /// To [`ReadOp::Records`]: the records of the first of the keys, at least of one; `None`
+    /// where a key is damaged.
+    Records(Vec<Option<Record>>),
     /// To [`ReadOp::Hint`]: `None` where no hint is kept for the key.
     Hint(Option<Record>),
     /// To [`ReadOp::Hints`].
@@ -229,6 +301,15 @@ pub enum StoreResult {
         /// Whether the key is damaged, so that what is stored may not be all that was.
         damaged: bool,
     },
+    /// To [`WriteOp::MergeMany`]: one for each record, in order.
+    MergedMany(Vec<Result<Merged, WriteError>>),
+    /// To [`WriteOp::Drop`] and [`WriteOp::DropPartition`].
+    Dropped {
+        /// How many records were removed.
+        records: u64,
+        /// Whether more of the partition is held.
+        more: bool,
+    },
     /// To [`WriteOp::DropHint`] or [`WriteOp::QuarantineHint`].
     HintDropped {
         /// Whether the hint left the queue of that primary.
@@ -246,6 +327,19 @@ pub enum StoreResult {
     Damaged,
     /// The store failed; nothing changed, or (for a write) it may have.
     Failed(StoreError),
+}
+
+/// What came of one record of a [`WriteOp::MergeMany`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merged {
+    /// As in [`StoreResult::Merged`].
+    pub changed: bool,
+    /// As in [`StoreResult::Merged`].
+    pub rolled_back: bool,
+    /// As in [`StoreResult::Merged`].
+    pub damaged: bool,
+    /// Whether what is stored now knows more than the record that came.
+    pub ahead: bool,
 }
 
 /// Why the store cannot do what was asked.

@@ -57,6 +57,11 @@ fn record(store: &dyn Store, key: &Key) -> Option<Record> {
     match store.read(&ReadOp::Get { key: key.clone() }) {
         StoreResult::Record(record) => Some(record),
         StoreResult::Occupied(_)
+        | StoreResult::Records(_)
+        | StoreResult::Summaries { .. }
+        | StoreResult::Items { .. }
+        | StoreResult::MergedMany(_)
+        | StoreResult::Dropped { .. }
         | StoreResult::Hint(_)
         | StoreResult::Hints { .. }
         | StoreResult::HintQueues { .. }
@@ -292,12 +297,18 @@ fn changes(result: &StoreResult) -> bool {
         // A write that is repeated may have made a hint wait for one primary more.
         StoreResult::Updated { .. }
         | StoreResult::Merged { changed: true, .. }
+        | StoreResult::Dropped { records: 1.., .. }
         | StoreResult::Repaired
         | StoreResult::Saved => true,
+        StoreResult::MergedMany(merged) => merged.iter().any(|m| matches!(m, Ok(m) if m.changed)),
         // A hint that was dropped and comes back in a crash is delivered again.
         StoreResult::HintDropped { .. }
         | StoreResult::Merged { changed: false, .. }
+        | StoreResult::Dropped { records: 0, .. }
         | StoreResult::Record(_)
+        | StoreResult::Records(_)
+        | StoreResult::Summaries { .. }
+        | StoreResult::Items { .. }
         | StoreResult::Hint(_)
         | StoreResult::Hints { .. }
         | StoreResult::HintQueues { .. }

@@ -227,8 +227,10 @@ impl Core {
     }
 
     pub(super) fn handle_sync_request(&mut self, channel: ChannelId, request: sync::Request) {
-        let sync::Request::Compare { ring, entries } = request;
         let refused = Response::Sync(sync::Response::Refused);
+        let sync::Request::Compare { ring, entries } = request else {
+            return self.respond(channel, refused);
+        };
         let count = match self.admits(ring) {
             Ok(count) if entries.len() <= sync::ENTRIES_MAX => count,
             Ok(_) | Err(_) => return self.respond(channel, refused),

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use henge_types::limits::RECORD_MAX_BYTES;
-use henge_types::{ActorId, Applied, Key, PeerId, Record, Write, WriteError};
+use henge_types::{
+    ActorId, Applied, Key, Partition, PartitionCount, PeerId, Record, RecordDigest, Write, WriteError,
+};
 
-use super::{MetaKey, StoreResult, WriteOp, hint};
+use super::{Merged, MetaKey, StoreResult, WriteOp, hint};
 
 /// Largest record that a merge may leave, in bytes by [`Record::size_bytes`].
 ///
@@ -16,6 +18,8 @@ pub const MERGED_MAX_BYTES: usize = 2 * RECORD_MAX_BYTES;
 #[derive(Debug)]
 pub(super) enum Target {
     Record(Key, Edit),
+    Many(Vec<(Key, Record, Option<ActorId>)>),
+    Partition { count: PartitionCount, partition: Partition, limit: usize },
     Hint(Key, PeerId, hint::Edit),
     Meta(MetaKey, Bytes),
 }
@@ -25,6 +29,9 @@ impl From<WriteOp> for Target {
         match op {
             WriteOp::Update { key, write } => Self::Record(key, Edit::Update(write)),
             WriteOp::Merge { key, record, own } => Self::Record(key, Edit::Merge(record, own)),
+            WriteOp::MergeMany { records } => Self::Many(records),
+            WriteOp::Drop { key, digest } => Self::Record(key, Edit::Drop(digest)),
+            WriteOp::DropPartition { count, partition, limit } => Self::Partition { count, partition, limit },
             WriteOp::Repair { key, record } => Self::Record(key, Edit::Repair(record)),
             WriteOp::MergeHint { key, primary, record, now_unix_ms, max_bytes } => {
                 Self::Hint(key, primary, hint::Edit::Merge { record, now_unix_ms, max_bytes })
@@ -47,6 +54,7 @@ pub(super) enum Edit {
     Update(Write),
     Merge(Record, Option<ActorId>),
     Repair(Record),
+    Drop(RecordDigest),
 }
 
 impl Edit {
@@ -56,6 +64,7 @@ impl Edit {
             Self::Update(write) => update(slot, &write),
             Self::Merge(record, own) => merge(slot, record, own),
             Self::Repair(record) => repair(slot, record),
+            Self::Drop(digest) => drop_if(&slot, digest),
         }
     }
 }
@@ -81,6 +90,8 @@ pub(super) enum Change {
         /// What to answer once it is encoded.
         reply: Reply,
     },
+    /// Removes the record.
+    Remove,
     /// Ends the damage, and stores the record, unless that is what was stored already.
     Heal(Option<Record>),
 }
@@ -124,6 +135,34 @@ pub(super) fn merge(slot: Slot, incoming: Record, own: Option<ActorId>) -> Chang
         Ok(None) => Change::Keep(StoreResult::Merged { changed: false, rolled_back, damaged }),
         Err(error) => Change::Keep(StoreResult::Refused(error)),
     }
+}
+
+/// What merging one of many records does, and what to answer once it is done.
+pub(super) fn merge_one_of_many(
+    slot: Slot,
+    incoming: Record,
+    own: Option<ActorId>,
+) -> (Change, Result<Merged, WriteError>) {
+    let ahead = slot.record.as_ref().is_some_and(|stored| incoming.clone().merge(stored));
+    let change = merge(slot, incoming, own);
+    let merged = match &change {
+        Change::Put { reply: Reply::Merged { rolled_back, damaged }, .. } => {
+            Ok(Merged { changed: true, rolled_back: *rolled_back, damaged: *damaged, ahead })
+        }
+        Change::Keep(StoreResult::Merged { rolled_back, damaged, .. }) => {
+            Ok(Merged { changed: false, rolled_back: *rolled_back, damaged: *damaged, ahead })
+        }
+        Change::Keep(StoreResult::Refused(error)) => Err(*error),
+        Change::Put { .. } | Change::Keep(_) | Change::Remove | Change::Heal(_) => {
+            Ok(Merged { changed: false, rolled_back: false, damaged: true, ahead })
+        }
+    };
+    (change, merged)
+}
+
+fn drop_if(slot: &Slot, digest: RecordDigest) -> Change {
+    let same = !slot.damaged && slot.record.as_ref().is_some_and(|record| record.digest() == digest);
+    if same { Change::Remove } else { Change::Keep(StoreResult::Dropped { records: 0, more: false }) }
 }
 
 fn repair(slot: Slot, incoming: Record) -> Change {

@@ -2,7 +2,8 @@
 //!
 //! | keyspace | key | value |
 //! |---|---|---|
-//! | `records` | position (8 bytes, big-endian) ‖ key | the record's stored form |
+//! | `records` | position (8 bytes, big-endian) ‖ key | a version byte, digest, time of the youngest sibling, record |
+//! | `trees` | index of a leaf of the hash tree (4 bytes, big-endian) | a version byte, and the leaf if it is not empty |
 //! | `damaged` | as in `records` | what could not be read: a version byte, whether bytes follow, and those |
 //! | `hints` | as in `records` | the stored form of a hint: its record, and for whom it waits since when |
 //! | `hint_queues` | primary (1 byte length, then its bytes) ‖ as in `hints` | since when it waits, and its bytes |
@@ -21,13 +22,13 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ::fjall::{AbstractTree, Database, Keyspace, PersistMode, Slice};
 use bytes::Bytes;
-use henge_types::codec::Stored;
 use henge_types::{Key, Record};
 
 use self::batch::Batch;
 use self::files::{Directory, Keyspaces};
 use self::space::Space;
 use super::hint::Totals;
+use super::roots::Roots;
 use super::{MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
 
 mod batch;
@@ -35,11 +36,14 @@ mod error;
 mod files;
 mod hints;
 mod journal;
+mod leaves;
 mod manifest;
 mod occupied;
 mod options;
 mod quarantine;
 mod space;
+mod tree;
+mod value;
 
 pub use files::FORMAT;
 
@@ -59,7 +63,9 @@ pub struct Fjall {
     hints: Keyspace,
     hint_queues: Keyspace,
     quarantine: Keyspace,
+    trees: Keyspace,
     meta: Keyspace,
+    roots: Mutex<Roots>,
     /// What `hint_queues` holds in all.
     totals: Mutex<Totals>,
     /// How many entries `quarantine` has, and the next number there: nothing leaves it.
@@ -83,9 +89,9 @@ impl Fjall {
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
         let directory = Directory::claim(directory.as_ref())?;
         directory.create_store()?;
-        directory.check_format()?;
+        let format = directory.format()?;
         let (database, keyspaces) = directory.open_store()?;
-        let Keyspaces { records, damaged, hints, hint_queues, quarantine, meta } = keyspaces;
+        let Keyspaces { records, damaged, hints, hint_queues, quarantine, trees, meta } = keyspaces;
         let store = Self {
             database,
             records,
@@ -93,7 +99,9 @@ impl Fjall {
             hints,
             hint_queues,
             quarantine,
+            trees,
             meta,
+            roots: Mutex::new(Roots::default()),
             totals: Mutex::new(Totals::default()),
             quarantined: AtomicU64::new(0),
             damaged_keys: AtomicU64::new(0),
@@ -105,6 +113,11 @@ impl Fjall {
         let damaged_keys = store.damaged.len().map_err(|e| store.error(&e))?;
         store.damaged_keys.store(damaged_keys as u64, Ordering::Release);
         store.count_hints()?;
+        if format <= files::WITHOUT_TREE {
+            store.build_tree()?;
+            store.sync()?;
+            store.directory.set_format()?;
+        }
         Ok(store)
     }
 
@@ -126,35 +139,38 @@ impl Fjall {
     }
 
     fn get(&self, key: &Key) -> StoreResult {
+        match self.read_record(key) {
+            Ok(Some(record)) => StoreResult::Record(record),
+            Ok(None) => StoreResult::Damaged,
+            Err(error) => StoreResult::Failed(error),
+        }
+    }
+
+    /// The record of `key`, the empty one where there is none; `None` where it is damaged.
+    fn read_record(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         let place = place(key);
-        let read = || {
-            if self.is_damaged(&place)? {
-                return Ok(StoreResult::Damaged);
-            }
-            Ok(match self.raw(&place)? {
-                Raw::Absent => StoreResult::Record(Record::new()),
-                Raw::Unreadable { .. } => self.quarantine(&place)?,
-                Raw::Bytes(bytes) => match Record::from_stored(&bytes) {
-                    Ok(record) => StoreResult::Record(record),
-                    Err(_) => self.quarantine(&place)?,
-                },
-            })
-        };
-        read().unwrap_or_else(StoreResult::Failed)
+        if self.is_damaged(&place)? {
+            return Ok(None);
+        }
+        match self.raw(&place)? {
+            Raw::Absent => Ok(Some(Record::new())),
+            Raw::Unreadable { .. } => self.quarantine(&place),
+            Raw::Bytes(bytes) => match value::decode(&bytes) {
+                Ok(record) => Ok(Some(record)),
+                Err(_) => self.quarantine(&place),
+            },
+        }
     }
 
     /// The reader's way into quarantine: looks again, as a repair may have come in between.
-    fn quarantine(&self, place: &[u8]) -> Result<StoreResult, StoreError> {
+    fn quarantine(&self, place: &[u8]) -> Result<Option<Record>, StoreError> {
         let _writing = self.writing();
         let mut batch = Batch::new(self);
-        let slot = batch.look(place)?;
+        let (slot, _) = batch.look(place)?;
         if let Err(error) = batch.commit() {
             tracing::warn!(%error, "a damaged record cannot be put into quarantine");
         }
-        Ok(match slot.record {
-            _ if slot.damaged => StoreResult::Damaged,
-            record => StoreResult::Record(record.unwrap_or_default()),
-        })
+        Ok((!slot.damaged).then(|| slot.record.unwrap_or_default()))
     }
 
     fn is_damaged(&self, place: &[u8]) -> Result<bool, StoreError> {
@@ -187,7 +203,7 @@ impl Fjall {
         let keeps_up = |keyspace: &Keyspace| {
             keyspace.sealed_memtable_count() < SEALED_MAX && keyspace.tree.l0_run_count() < RUNS_MAX
         };
-        self.wait_until(|| keeps_up(&self.records) && keeps_up(&self.hints))
+        self.wait_until(|| [&self.records, &self.hints, &self.trees].into_iter().all(keeps_up))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the crate has no way to wait for its flush threads")]
@@ -237,6 +253,10 @@ impl Store for Fjall {
         match op {
             ReadOp::Get { key } => self.get(key),
             ReadOp::Occupied { count, partitions } => self.occupied(*count, partitions),
+            ReadOp::Roots { count, partitions } => self.summaries_of_partitions(*count, partitions),
+            ReadOp::Nodes { count, nodes } => self.summaries(*count, nodes),
+            ReadOp::Items { count, nodes, items_max } => self.items(*count, nodes, *items_max),
+            ReadOp::Records { keys, bytes_max } => self.records_of(keys, *bytes_max),
             ReadOp::Hint { key } => self.hint(key),
             ReadOp::Hints { primary, after, bytes_max, count_max } => {
                 self.list_hints(*primary, after.as_ref(), (*bytes_max, *count_max))

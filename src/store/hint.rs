@@ -240,8 +240,8 @@ fn keep(
             }
             (Some(_) | None, _) => return Outcome::Keep(result),
         },
-        // Nobody repairs a hint.
-        Change::Heal(_) => return Outcome::Keep(StoreResult::Repaired),
+        // Nobody repairs a hint, nor removes it like a record.
+        Change::Heal(_) | Change::Remove => return Outcome::Keep(StoreResult::Repaired),
     };
     let mut primaries = entry.map(|entry| entry.primaries).unwrap_or_default();
     primaries.entry(primary).or_insert(since_unix_ms);

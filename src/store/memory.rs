@@ -4,16 +4,22 @@
 //! [`Store::sync`] can be undone, batch by batch, as a machine loses what its disk had not
 //! written yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use henge_types::{Key, Partition, PartitionCount, PeerId, Position, Record};
+use henge_types::tree::Node;
+use henge_types::{
+    ActorId, Key, Partition, PartitionCount, PeerId, Position, Record, RecordDigest, WriteError,
+};
 
-use super::change::{Change, Slot, Target};
+use super::change::{self, Change, Edit, Slot, Target};
 use super::hint::{self, Found, Outcome, Quarantined, Totals};
-use super::{MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
+use super::roots::Roots;
+use super::{Merged, MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
+
+mod tree;
 
 /// Everything in one map. Clone it by [`Memory::durable`].
 #[derive(Debug, Default)]
@@ -26,12 +32,17 @@ struct State {
     now: Image,
     // What each batch since the last sync replaced, oldest first.
     unsynced: Vec<Vec<Undo>>,
+    roots: Roots,
     fault: Option<StoreError>,
 }
 
 #[derive(Debug, Default, Clone)]
 struct Image {
     records: BTreeMap<Place, Entry>,
+    leaves: tree::Leaves,
+    // Those whose partitions are to be forgotten as roots.
+    changed: BTreeSet<Node>,
+    damaged: BTreeSet<Place>,
     hints: BTreeMap<Place, Kept>,
     hint_queues: Totals,
     quarantine: Vec<Quarantined>,
@@ -44,6 +55,7 @@ type Place = (Position, Key);
 #[derive(Debug, Clone, Default)]
 struct Entry {
     record: Option<Record>,
+    digest: Option<RecordDigest>,
     damaged: bool,
 }
 
@@ -94,6 +106,7 @@ impl Memory {
                 state.now.revert(&batch);
             }
         }
+        state.forget_changed();
         state.unsynced.clear();
         state.fault = None;
     }
@@ -106,10 +119,11 @@ impl Memory {
             Undo::Record(at, entry) if *at == place => entry.as_mut(),
             Undo::Record(..) | Undo::Hint(..) | Undo::Quarantined | Undo::Meta(..) => None,
         });
-        let now = state.now.records.get_mut(&place);
-        let found = now.is_some();
-        for entry in now.into_iter().chain(undone) {
-            *entry = Entry { record: None, damaged: true };
+        undone.for_each(|entry| *entry = Entry::new(None, true));
+        let found = state.now.records.contains_key(&place);
+        if found {
+            state.now.set_record(&place, Some(Entry::new(None, true)));
+            state.forget_changed();
         }
         found
     }
@@ -145,7 +159,7 @@ impl Store for Memory {
     }
 
     fn read(&self, op: &ReadOp) -> StoreResult {
-        let state = self.state();
+        let mut state = self.state();
         match op {
             ReadOp::Get { key } => match state.now.records.get(&(key.position(), key.clone())) {
                 None => StoreResult::Record(Record::new()),
@@ -156,6 +170,10 @@ impl Store for Memory {
                 let holds = |p: &Partition| state.now.occupied(*p, *count);
                 StoreResult::Occupied(partitions.iter().copied().filter(holds).collect())
             }
+            ReadOp::Roots { count, partitions } => state.summaries_of_partitions(*count, partitions),
+            ReadOp::Nodes { count, nodes } => state.now.summaries(*count, nodes),
+            ReadOp::Items { count, nodes, items_max } => state.now.items(*count, nodes, *items_max),
+            ReadOp::Records { keys, bytes_max } => state.now.records_of(keys, *bytes_max),
             ReadOp::Hint { key } => match state.now.find_hint(key) {
                 Found::Entry(entry) => StoreResult::Hint(entry.map(|entry| entry.record)),
                 Found::Damaged(_) => StoreResult::Damaged,
@@ -175,12 +193,7 @@ impl Store for Memory {
         if let Some(error) = &state.fault {
             return ops.iter().map(|_| StoreResult::Failed(error.clone())).collect();
         }
-        let mut undo = Vec::new();
-        let results = ops.into_iter().map(|op| state.now.execute(op, &mut undo)).collect();
-        if !undo.is_empty() {
-            state.unsynced.push(undo);
-        }
-        results
+        state.change(|now, undo| ops.into_iter().map(|op| now.execute(op, undo)).collect())
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -197,50 +210,96 @@ impl Store for Memory {
     }
 }
 
+impl State {
+    /// One batch.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Image, &mut Vec<Undo>) -> T) -> T {
+        let mut undo = Vec::new();
+        let result = change(&mut self.now, &mut undo);
+        if !undo.is_empty() {
+            self.unsynced.push(undo);
+        }
+        self.forget_changed();
+        result
+    }
+
+    fn forget_changed(&mut self) {
+        std::mem::take(&mut self.now.changed).into_iter().for_each(|leaf| self.roots.forget(leaf));
+    }
+}
+
 impl Image {
     fn execute(&mut self, op: WriteOp, undo: &mut Vec<Undo>) -> StoreResult {
-        let (key, edit) = match Target::from(op) {
+        let (key, edit): (Key, Edit) = match Target::from(op) {
             Target::Record(key, edit) => (key, edit),
+            Target::Many(records) => return self.merge_many(records, undo),
+            Target::Partition { count, partition, limit } => {
+                return self.drop_partition(Node::of_partition(partition, count), limit, undo);
+            }
             Target::Hint(key, primary, edit) => return self.execute_hint(&key, primary, edit, undo),
             Target::Meta(key, value) => {
                 undo.push(Undo::Meta(key, self.meta.insert(key, value)));
                 return StoreResult::Saved;
             }
         };
+        self.edit(key, undo, |slot| edit.apply(slot))
+    }
+
+    fn edit(&mut self, key: Key, undo: &mut Vec<Undo>, edit: impl FnOnce(Slot) -> Change) -> StoreResult {
         let place = (key.position(), key);
-        let old = self.records.get(&place).cloned();
-        let slot = old
-            .clone()
-            .map_or_else(Slot::default, |entry| Slot { record: entry.record, damaged: entry.damaged });
-        let damaged = slot.damaged;
-        let (entry, result) = match edit.apply(slot) {
+        let stored = self.records.get(&place).cloned().unwrap_or_default();
+        let damaged = stored.damaged;
+        let (entry, result) = match edit(Slot { record: stored.record.clone(), damaged }) {
             Change::Keep(result) => return result,
             Change::Put { record, reply } => {
-                (Some(Entry { record: Some(record.clone()), damaged }), reply.with(record))
+                (Some(Entry::new(Some(record.clone()), damaged)), reply.with(record))
             }
-            Change::Heal(None) => {
-                let record = old.as_ref().and_then(|entry| entry.record.clone());
-                (record.map(|record| Entry { record: Some(record), damaged: false }), StoreResult::Repaired)
+            Change::Remove => (None, StoreResult::Dropped { records: 1, more: false }),
+            Change::Heal(record) => {
+                let record = record.or(stored.record);
+                (record.map(|record| Entry::new(Some(record), false)), StoreResult::Repaired)
             }
-            Change::Heal(record) => (Some(Entry { record, damaged: false }), StoreResult::Repaired),
         };
-        match entry {
-            Some(entry) => self.records.insert(place.clone(), entry),
-            None => self.records.remove(&place),
-        };
+        let old = self.set_record(&place, entry);
         undo.push(Undo::Record(place, old));
         result
+    }
+
+    fn merge_many(
+        &mut self,
+        records: Vec<(Key, Record, Option<ActorId>)>,
+        undo: &mut Vec<Undo>,
+    ) -> StoreResult {
+        let merge = |(key, record, own): (Key, Record, Option<ActorId>)| {
+            let mut merged: Result<Merged, WriteError> =
+                Ok(Merged { changed: false, rolled_back: false, damaged: false, ahead: false });
+            self.edit(key, undo, |slot| {
+                let (change, result) = change::merge_one_of_many(slot, record, own);
+                merged = result;
+                change
+            });
+            merged
+        };
+        StoreResult::MergedMany(records.into_iter().map(merge).collect())
+    }
+
+    fn drop_partition(&mut self, node: Node, limit: usize, undo: &mut Vec<Undo>) -> StoreResult {
+        let mut places: Vec<Place> =
+            self.below(node).take(limit.saturating_add(1)).map(|(place, _)| place.clone()).collect();
+        let more = places.len() > limit;
+        places.truncate(limit);
+        let mut records = 0;
+        for place in places {
+            let old = self.set_record(&place, None);
+            records += u64::from(old.as_ref().is_some_and(|entry| entry.record.is_some()));
+            undo.push(Undo::Record(place, old));
+        }
+        StoreResult::Dropped { records, more }
     }
 
     fn revert(&mut self, batch: &[Undo]) {
         for undo in batch.iter().rev() {
             match undo {
-                Undo::Record(place, Some(entry)) => {
-                    self.records.insert(place.clone(), entry.clone());
-                }
-                Undo::Record(place, None) => {
-                    self.records.remove(place);
-                }
+                Undo::Record(place, entry) => drop(self.set_record(place, entry.clone())),
                 Undo::Hint(place, kept) => drop(self.set_hint(place, kept.clone())),
                 Undo::Quarantined => drop(self.quarantine.pop()),
                 Undo::Meta(key, Some(value)) => {
@@ -324,10 +383,6 @@ impl Image {
     }
 
     fn occupied(&self, partition: Partition, count: PartitionCount) -> bool {
-        // No key sorts before a position and nothing: one byte is the shortest, and 0 the least.
-        let Ok(least) = Key::new(Bytes::from_static(&[0])) else { return false };
-        let last = partition.last_position(count);
-        let from = (partition.first_position(count), least);
-        self.records.range(from..).next().is_some_and(|((position, _), _)| *position <= last)
+        self.below(Node::of_partition(partition, count)).next().is_some()
     }
 }

@@ -184,7 +184,11 @@ fn write_bytes(op: &WriteOp) -> usize {
         WriteOp::Merge { record, .. }
         | WriteOp::Repair { record, .. }
         | WriteOp::MergeHint { record, .. } => record.size_bytes(),
-        WriteOp::DropHint { .. } | WriteOp::QuarantineHint { .. } => 0,
+        WriteOp::MergeMany { records } => records.iter().map(|(_, record, _)| record.size_bytes()).sum(),
+        WriteOp::Drop { .. }
+        | WriteOp::DropPartition { .. }
+        | WriteOp::DropHint { .. }
+        | WriteOp::QuarantineHint { .. } => 0,
         WriteOp::Save { value, .. } => value.len(),
     }
 }

@@ -1,5 +1,6 @@
 //! Keys, writes and records for tests, and stores that can be opened again.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,10 @@ use bytes::Bytes;
 use henge::store::fjall::Fjall;
 use henge::store::memory::Memory;
 use henge::store::{ReadOp, Store, StoreResult, WriteOp};
-use henge_types::{ActorId, Applied, Clock, Content, Dot, Key, OperationId, Record, Write};
+use henge_types::tree::{Item, LEAF_DEPTH, Leaf, Node, Summary};
+use henge_types::{
+    ActorId, Applied, Clock, Content, Dot, Key, OperationId, Partition, PartitionCount, Record, Write,
+};
 use tempfile::TempDir;
 
 pub(crate) fn key(name: impl AsRef<[u8]>) -> Key {
@@ -186,6 +190,36 @@ impl Bed for OnDisk {
     fn crash(&mut self) {
         self.reopen();
     }
+}
+
+/// The nodes of `store` are those of a tree put together from `records`.
+pub(crate) fn assert_tree(store: &dyn Store, records: &[(Key, Record)]) {
+    for bits in [0, 6, 13, 14] {
+        let count = PartitionCount::new(1 << bits).unwrap();
+        let partitions: BTreeSet<Partition> =
+            records.iter().map(|(key, _)| key.position().partition(count)).chain([Partition(0)]).collect();
+        let nodes: Vec<Node> = partitions.iter().map(|p| Node::of_partition(*p, count)).collect();
+        let summaries = nodes.iter().map(|node| summary(*node, records)).collect();
+        let expected = StoreResult::Summaries { summaries, damaged: Vec::new() };
+        assert_eq!(store.read(&ReadOp::Nodes { count, nodes }), expected, "2^{bits} partitions");
+        let partitions = partitions.into_iter().collect();
+        assert_eq!(store.read(&ReadOp::Roots { count, partitions }), expected, "2^{bits} partitions");
+    }
+}
+
+/// The tree by its definition: the SHA-256 of children, down to a leaf.
+fn summary(node: Node, records: &[(Key, Record)]) -> Summary {
+    let inside = |key: &Key| (node.first_position()..=node.last_position()).contains(&key.position());
+    let below: Vec<_> = records.iter().filter(|(key, _)| inside(key)).cloned().collect();
+    if below.is_empty() {
+        return Summary::EMPTY;
+    }
+    if node.depth() < LEAF_DEPTH {
+        return Summary::above(node.children().map(|child| summary(child, &below)));
+    }
+    let mut leaf = Leaf::default();
+    below.iter().for_each(|(key, record)| leaf.add(&Item::of(key, record).hash()));
+    leaf.summary()
 }
 
 /// A directory that goes when it is dropped, in memory where that can be had: no test here can tell

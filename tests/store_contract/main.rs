@@ -10,4 +10,5 @@ mod damage;
 mod files;
 mod hints;
 mod property;
+mod tree;
 mod worker;

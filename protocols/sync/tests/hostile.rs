@@ -3,7 +3,8 @@
 
 use std::fmt::Debug;
 
-use henge_sync::{Answer, Request, Response};
+use bytes::Bytes;
+use henge_sync::{Answer, Head, Request, Response};
 use henge_types::codec::{decode, encode};
 use henge_types::{Partition, RingId, VotersDigest};
 use proptest::prelude::*;
@@ -13,11 +14,22 @@ use serde::de::DeserializeOwned;
 
 fn requests() -> Vec<Request> {
     let entries = vec![(Partition(0), VotersDigest([1; 16])), (Partition(9), VotersDigest([2; 16]))];
-    vec![Request::Compare { ring: RingId([0xa5; 16]), entries }]
+    let head = Head { ring: RingId([0xa5; 16]), salt: [1; 8], width: 4, durable: true, voters: None };
+    let bytes = Bytes::from_static(&[0, 1, 2, 3]);
+    vec![
+        Request::Compare { ring: RingId([0xa5; 16]), entries },
+        Request::Groups { head: head.clone(), partitions: bytes.clone(), size: 1, hashes: bytes.clone() },
+        Request::Push { head, records: Vec::new() },
+    ]
 }
 
 fn responses() -> Vec<Response> {
-    vec![Response::Compared { answers: vec![Answer::Stale, Answer::Empty, Answer::Occupied] }]
+    let stale = Bytes::from_static(&[0, 1, 2, 3]);
+    vec![
+        Response::Compared { answers: vec![Answer::Stale, Answer::Empty, Answer::Occupied] },
+        Response::Codes { stale: stale.clone(), codes: stale.clone() },
+        Response::Records { stale, covered: 9, records: Vec::new() },
+    ]
 }
 
 /// Decodes; what can be decoded survives being encoded.

@@ -44,7 +44,7 @@ pub enum DecodeError {
 /// # Errors
 /// [`DecodeError::Malformed`] with serde's reason; none of henge's own types cause it.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, DecodeError> {
-    encode_onto(value, Vec::with_capacity(128))
+    encode_after(Vec::with_capacity(128), value)
 }
 
 /// Decodes exactly one value from `bytes`. Nesting is bounded (256), and no length in the
@@ -81,7 +81,7 @@ pub trait Stored: Serialize + DeserializeOwned {
     /// # Errors
     /// As for [`encode`].
     fn to_stored(&self) -> Result<Vec<u8>, DecodeError> {
-        encode_onto(self, vec![Self::VERSION])
+        encode_after(vec![Self::VERSION], self)
     }
 
     /// Reads a stored form.
@@ -100,8 +100,12 @@ pub trait Stored: Serialize + DeserializeOwned {
     }
 }
 
-fn encode_onto<T: Serialize + ?Sized>(value: &T, buffer: Vec<u8>) -> Result<Vec<u8>, DecodeError> {
-    let mut writer = cbor4ii::core::utils::BufWriter::new(buffer);
+/// `head`, and then `value` encoded.
+///
+/// # Errors
+/// As for [`encode`].
+pub fn encode_after<T: Serialize + ?Sized>(head: Vec<u8>, value: &T) -> Result<Vec<u8>, DecodeError> {
+    let mut writer = cbor4ii::core::utils::BufWriter::new(head);
     value.serialize(&mut cbor4ii::serde::Serializer::new(&mut writer)).map_err(|e| malformed(&e))?;
     Ok(writer.into_inner())
 }

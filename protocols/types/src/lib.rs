@@ -7,6 +7,7 @@
 //! | [`context`] | the opaque causality token that a get returns and a put takes |
 //! | [`cluster`] | ring id, ring secret, and the parameters fixed when a ring is born |
 //! | [`member`], [`custody`], [`voters`] | signed member records, what each member has, who votes |
+//! | [`tree`] | the hash tree over all records of a store |
 //! | [`codec`] | CBOR with a version byte for what is stored, strict decoding for all |
 //! | [`limits`] | every bound, with its reason |
 //!
@@ -24,6 +25,7 @@ pub mod member;
 pub mod position;
 pub mod record;
 pub mod time;
+pub mod tree;
 pub mod voters;
 
 pub use clock::{ActorId, Clock, Dot};

@@ -227,6 +227,12 @@ impl Record {
         RecordDigest::of(self)
     }
 
+    /// When its youngest sibling was written, in milliseconds of Unix time; 0 where there is none.
+    #[must_use]
+    pub fn newest_at(&self) -> u64 {
+        self.siblings.iter().map(|s| s.written_at).max().unwrap_or(0)
+    }
+
     /// The dot under which `operation` was applied, if it is remembered. What is a sibling is, however
     /// long ago that was.
     #[must_use]

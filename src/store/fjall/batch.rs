@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use ::fjall::Slice;
+use ::fjall::{Keyspace, Slice};
 use bytes::Bytes;
-use henge_types::codec::Stored;
-use henge_types::{Key, Record};
+use henge_types::tree::{ItemHash, LEAF_DEPTH, Node};
+use henge_types::{ActorId, Key, Partition, PartitionCount, Position, Record};
 
 use super::hints::{HintChange, put_hints};
+use super::leaves::{Leaves, put_leaves};
+use super::value::{self, Head};
 use super::{Fjall, Raw, place, quarantine};
-use crate::store::change::{Change, Slot, Target};
+use crate::store::change::{self, Change, Slot, Target};
 use crate::store::hint::Quarantined;
 use crate::store::{MetaKey, StoreError, StoreResult, WriteOp};
 
@@ -18,6 +20,7 @@ use crate::store::{MetaKey, StoreError, StoreResult, WriteOp};
 pub(super) struct Batch<'a> {
     pub(super) store: &'a Fjall,
     records: BTreeMap<Vec<u8>, Option<Slice>>,
+    leaves: Leaves,
     damaged: BTreeMap<Vec<u8>, Option<Slice>>,
     pub(super) hints: BTreeMap<Key, HintChange>,
     pub(super) quarantined: Vec<Quarantined>,
@@ -29,6 +32,7 @@ impl<'a> Batch<'a> {
         Self {
             store,
             records: BTreeMap::new(),
+            leaves: Leaves::default(),
             damaged: BTreeMap::new(),
             hints: BTreeMap::new(),
             quarantined: Vec::new(),
@@ -48,14 +52,86 @@ impl<'a> Batch<'a> {
             }
             Target::Record(key, edit) => {
                 let place = place(&key);
-                let changed = self.look(&place).map(|slot| edit.apply(slot));
-                changed.and_then(|change| self.change(place, change)).unwrap_or_else(StoreResult::Failed)
+                let changed = self.look(&place).map(|(slot, old)| (edit.apply(slot), old));
+                changed
+                    .and_then(|(change, old)| self.change(place, old, change))
+                    .unwrap_or_else(StoreResult::Failed)
+            }
+            Target::Many(records) => self.merge_many(records).unwrap_or_else(StoreResult::Failed),
+            Target::Partition { count, partition, limit } => {
+                self.drop_partition(count, partition, limit).unwrap_or_else(StoreResult::Failed)
             }
         }
     }
 
+    fn merge_many(
+        &mut self,
+        records: Vec<(Key, Record, Option<ActorId>)>,
+    ) -> Result<StoreResult, StoreError> {
+        let mut merged = Vec::with_capacity(records.len());
+        for (key, record, own) in records {
+            let place = place(&key);
+            let (slot, old) = self.look(&place)?;
+            let (change, result) = change::merge_one_of_many(slot, record, own);
+            self.change(place, old, change)?;
+            merged.push(result);
+        }
+        Ok(StoreResult::MergedMany(merged))
+    }
+
+    fn drop_partition(
+        &mut self,
+        count: PartitionCount,
+        partition: Partition,
+        limit: usize,
+    ) -> Result<StoreResult, StoreError> {
+        let node = Node::of_partition(partition, count);
+        let (records, more) = self.first_below(&self.store.records, &self.records, node, limit)?;
+        for (place, value) in &records {
+            match Head::read(value) {
+                Ok(head) => self.remove(place.clone(), Some(head.hash(place))),
+                Err(_) => {
+                    self.remove(place.clone(), None);
+                    self.leaves.sum_up(leaf_of(place));
+                }
+            }
+        }
+        let left = limit.saturating_sub(records.len());
+        let (damaged, more_damaged) = self.first_below(&self.store.damaged, &self.damaged, node, left)?;
+        self.damaged.extend(damaged.into_iter().map(|(place, _)| (place, None)));
+        Ok(StoreResult::Dropped { records: records.len() as u64, more: more || more_damaged })
+    }
+
+    /// What is at the first places below `node` that hold anything, and whether there is more.
+    fn first_below(
+        &self,
+        keyspace: &Keyspace,
+        changes: &BTreeMap<Vec<u8>, Option<Slice>>,
+        node: Node,
+        limit: usize,
+    ) -> Result<(Vec<Stored>, bool), StoreError> {
+        let begin = node.first_position().0.to_be_bytes().to_vec();
+        let below = |place: &[u8]| Position::of_hash(place) <= node.last_position();
+        let set = changes.range(begin..).take_while(|(place, _)| below(place));
+        let set = set.filter_map(|(place, value)| Some((place.clone(), value.clone()?)));
+        let mut found: Vec<Stored> = set.take(limit.saturating_add(1)).collect();
+        let whole = self.store.scan_in(keyspace, node, &mut |place, value| {
+            if !changes.contains_key(place.as_ref()) {
+                found.push((place.to_vec(), value));
+            }
+            found.len() <= limit
+        })?;
+        if found.is_empty() && !whole {
+            return Err(self.store.unreadable());
+        }
+        let more = found.len() > limit;
+        found.truncate(limit);
+        Ok((found, more))
+    }
+
     /// What is at `place`. A record that cannot be read goes to quarantine with this batch.
-    pub(super) fn look(&mut self, place: &[u8]) -> Result<Slot, StoreError> {
+    /// Tells the hash of its item too.
+    pub(super) fn look(&mut self, place: &[u8]) -> Result<(Slot, Option<ItemHash>), StoreError> {
         let damaged = match self.damaged.get(place) {
             Some(mark) => mark.is_some(),
             None => self.store.is_damaged(place)?,
@@ -65,12 +141,15 @@ impl<'a> Batch<'a> {
             None => match self.store.raw(place)? {
                 Raw::Absent => None,
                 Raw::Bytes(bytes) => Some(bytes),
-                Raw::Unreadable { reason } => return Ok(self.quarantine(place, None, &reason)),
+                Raw::Unreadable { reason } => return Ok((self.quarantine(place, None, &reason), None)),
             },
         };
-        match bytes.as_ref().map(|bytes| Record::from_stored(bytes)).transpose() {
-            Ok(record) => Ok(Slot { record, damaged }),
-            Err(error) => Ok(self.quarantine(place, bytes.as_deref(), &error.to_string())),
+        match bytes.as_ref().map(|bytes| value::decode(bytes)).transpose() {
+            Ok(record) => {
+                let head = bytes.as_deref().map(Head::read).transpose()?;
+                Ok((Slot { record, damaged }, head.map(|head| head.hash(place))))
+            }
+            Err(error) => Ok((self.quarantine(place, bytes.as_deref(), &error.to_string()), None)),
         }
     }
 
@@ -91,6 +170,7 @@ impl<'a> Batch<'a> {
             }
         }
         let mut batch = store.database.batch();
+        let leaves = put_leaves(&mut batch, store, &self.leaves, &self.records)?;
         for (keyspace, changes) in [(&store.records, self.records), (&store.damaged, self.damaged)] {
             for (place, value) in changes {
                 match value {
@@ -106,6 +186,9 @@ impl<'a> Batch<'a> {
         // A reader that finds the count raised early looks once more than it needs to.
         store.damaged_keys.fetch_add(more, Ordering::AcqRel);
         batch.commit().map_err(|e| store.fail(&e))?;
+        let mut roots = store.roots();
+        leaves.into_iter().for_each(|leaf| roots.forget(leaf));
+        drop(roots);
         store.damaged_keys.fetch_sub(fewer, Ordering::AcqRel);
         store.quarantined.fetch_add(self.quarantined.len() as u64, Ordering::AcqRel);
         let mut totals = store.totals();
@@ -117,30 +200,47 @@ impl<'a> Batch<'a> {
         self.records.is_empty() && self.damaged.is_empty() && self.hints.is_empty() && self.meta.is_empty()
     }
 
-    fn change(&mut self, place: Vec<u8>, change: Change) -> Result<StoreResult, StoreError> {
+    fn change(
+        &mut self,
+        place: Vec<u8>,
+        old: Option<ItemHash>,
+        change: Change,
+    ) -> Result<StoreResult, StoreError> {
         match change {
             Change::Keep(result) => Ok(result),
             Change::Put { record, reply } => {
-                self.put(place, &record)?;
+                self.put(place, old, &record)?;
                 Ok(reply.with(record))
             }
             Change::Heal(record) => {
                 if let Some(record) = record {
-                    self.put(place.clone(), &record)?;
+                    self.put(place.clone(), old, &record)?;
                 }
+                self.leaves.sum_up(leaf_of(&place));
                 self.damaged.insert(place, None);
                 Ok(StoreResult::Repaired)
+            }
+            Change::Remove => {
+                self.remove(place, old);
+                Ok(StoreResult::Dropped { records: 1, more: false })
             }
         }
     }
 
-    fn put(&mut self, place: Vec<u8>, record: &Record) -> Result<(), StoreError> {
-        let bytes = record.to_stored()?;
+    fn put(&mut self, place: Vec<u8>, old: Option<ItemHash>, record: &Record) -> Result<(), StoreError> {
+        let head = Head::of(record);
+        let bytes = value::encode(&head, record)?;
         if !self.store.space.admits(bytes.len()) {
             return Err(self.store.space.full());
         }
+        self.leaves.change(leaf_of(&place), old, Some(head.hash(&place)));
         self.records.insert(place, Some(bytes.into()));
         Ok(())
+    }
+
+    fn remove(&mut self, place: Vec<u8>, old: Option<ItemHash>) {
+        self.leaves.change(leaf_of(&place), old, None);
+        self.records.insert(place, None);
     }
 
     fn quarantine(&mut self, place: &[u8], bytes: Option<&[u8]>, reason: &str) -> Slot {
@@ -149,6 +249,14 @@ impl<'a> Batch<'a> {
         self.damaged.insert(place.to_vec(), Some(quarantine::entry(bytes).into()));
         // Hides what is on the disk, so that the rest of the store need not stumble over it again.
         self.records.insert(place.to_vec(), None);
+        self.leaves.sum_up(leaf_of(place));
         Slot { record: None, damaged: true }
     }
+}
+
+/// A place, and what is stored there.
+type Stored = (Vec<u8>, Slice);
+
+fn leaf_of(place: &[u8]) -> Node {
+    Node::around(Position::of_hash(place), LEAF_DEPTH)
 }

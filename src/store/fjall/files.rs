@@ -12,7 +12,9 @@ use super::{error, journal, manifest, options};
 use crate::store::StoreError;
 
 /// The format of the files that this henge writes. Older ones are migrated, newer ones refused.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
+/// The format that had no hash tree.
+pub(super) const WITHOUT_TREE: u8 = 1;
 
 /// What the database is divided into.
 pub(super) struct Keyspaces {
@@ -21,6 +23,7 @@ pub(super) struct Keyspaces {
     pub(super) hints: Keyspace,
     pub(super) hint_queues: Keyspace,
     pub(super) quarantine: Keyspace,
+    pub(super) trees: Keyspace,
     pub(super) meta: Keyspace,
 }
 
@@ -61,16 +64,15 @@ impl Directory {
         }
         drop(self.open_files(&new)?);
         let place = || -> io::Result<()> {
-            fs::write(new.join("format"), format!("{FORMAT}\n"))?;
-            File::open(new.join("format"))?.sync_all()?;
-            sync_directory(&new)?;
+            write_format(&new)?;
             fs::rename(&new, &store)?;
             sync_directory(&self.path)
         };
         place().map_err(|e| error::io_error(&self.path, &e))
     }
 
-    pub(super) fn check_format(&self) -> Result<(), StoreError> {
+    /// The format of the files, which this henge can read.
+    pub(super) fn format(&self) -> Result<u8, StoreError> {
         let file = self.store().join("format");
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
@@ -80,13 +82,18 @@ impl Directory {
             Err(e) => return Err(error::io_error(&file, &e)),
         };
         match text.trim().parse::<u8>() {
-            Ok(FORMAT) => Ok(()),
+            Ok(format @ WITHOUT_TREE..=FORMAT) => Ok(format),
             Ok(found) if found > FORMAT => {
                 let path = self.path.display().to_string();
                 Err(StoreError::NewerFormat { path, found, newest: FORMAT })
             }
             Ok(_) | Err(_) => Err(error::corrupt(&file, "it does not hold a format number")),
         }
+    }
+
+    /// From now on the files have the newest format.
+    pub(super) fn set_format(&self) -> Result<(), StoreError> {
+        write_format(&self.store()).map_err(|e| error::io_error(&self.path, &e))
     }
 
     /// The database and its keyspaces.
@@ -110,6 +117,7 @@ impl Directory {
                 hints: database.keyspace("hints", options::hints)?,
                 hint_queues: database.keyspace("hint_queues", options::small)?,
                 quarantine: database.keyspace("quarantine", options::small)?,
+                trees: database.keyspace("trees", options::trees)?,
             };
             Ok((database, keyspaces))
         };
@@ -119,6 +127,15 @@ impl Directory {
             Err(_) => Err(error::corrupt(path, "its files do not fit together")),
         }
     }
+}
+
+/// Says in `store` which format it has. A crash leaves what was said before, or this.
+fn write_format(store: &Path) -> io::Result<()> {
+    let new = store.join("format.new");
+    fs::write(&new, format!("{FORMAT}\n"))?;
+    File::open(&new)?.sync_all()?;
+    fs::rename(&new, store.join("format"))?;
+    sync_directory(store)
 }
 
 /// Makes the names in a directory outlive a crash; some systems only do so by themselves.

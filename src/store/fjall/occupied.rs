@@ -11,25 +11,33 @@ use crate::store::{StoreError, StoreResult};
 impl Fjall {
     /// Jumps from one occupied partition to the next, so that empty ones cost nothing.
     pub(super) fn occupied(&self, count: PartitionCount, asked: &[Partition]) -> StoreResult {
+        match self.occupied_in(&[&self.records, &self.damaged], count, asked) {
+            Ok(found) => StoreResult::Occupied(asked.iter().copied().filter(|p| found.contains(p)).collect()),
+            Err(error) => StoreResult::Failed(error),
+        }
+    }
+
+    /// The same of some keyspaces.
+    pub(super) fn occupied_in(
+        &self,
+        keyspaces: &[&Keyspace],
+        count: PartitionCount,
+        asked: &[Partition],
+    ) -> Result<BTreeSet<Partition>, StoreError> {
         let wanted: BTreeSet<Partition> = asked.iter().copied().collect();
         let mut found = BTreeSet::new();
-        for keyspace in [&self.records, &self.damaged] {
+        for keyspace in keyspaces {
             let mut next = wanted.first().copied();
             while let Some(from) = next {
-                match self.first_occupied(keyspace, from, count) {
-                    Ok(None) => break,
-                    Ok(Some(at)) => {
-                        if wanted.contains(&at) {
-                            found.insert(at);
-                        }
-                        let beyond = Partition(at.0.saturating_add(1));
-                        next = wanted.range(beyond..).next().copied();
-                    }
-                    Err(error) => return StoreResult::Failed(error),
+                let Some(at) = self.first_occupied(keyspace, from, count)? else { break };
+                if wanted.contains(&at) {
+                    found.insert(at);
                 }
+                let beyond = Partition(at.0.saturating_add(1));
+                next = wanted.range(beyond..).next().copied();
             }
         }
-        StoreResult::Occupied(asked.iter().copied().filter(|p| found.contains(p)).collect())
+        Ok(found)
     }
 
     /// The first partition from `from` on that holds anything.

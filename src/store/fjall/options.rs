@@ -16,6 +16,9 @@ const WORKERS: usize = 1;
 const MEMTABLE_BYTES: u64 = 32 << 20;
 /// A memtable of hints, in bytes: most leave again before they would be written to a table.
 const HINTS_MEMTABLE_BYTES: u64 = 8 << 20;
+/// A memtable of the leaves of the hash tree, in bytes: a leaf that changes again before it is full
+/// is written to a table once.
+const TREES_MEMTABLE_BYTES: u64 = 8 << 20;
 /// A memtable of the small keyspaces, in bytes.
 const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
 /// All journals together, in bytes: what an unclean stop has to replay at most.
@@ -46,6 +49,11 @@ pub(super) fn records() -> KeyspaceCreateOptions {
 /// The keyspace of hints.
 pub(super) fn hints() -> KeyspaceCreateOptions {
     small().max_memtable_size(HINTS_MEMTABLE_BYTES)
+}
+
+/// The keyspace of the leaves of the hash tree.
+pub(super) fn trees() -> KeyspaceCreateOptions {
+    small().max_memtable_size(TREES_MEMTABLE_BYTES)
 }
 
 /// The other keyspaces.
