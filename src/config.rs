@@ -12,6 +12,9 @@ const HANDOFF_BYTES_PER_SECOND: u64 = 16 << 20;
 /// How long tombstones are kept at least (as in Cassandra: ten days).
 const GC_GRACE: Duration = Duration::from_secs(10 * 24 * 3600);
 
+/// How often another member is compared with (our choice: a ring of ten is through in 100 s).
+const SYNC_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How one peer takes part. Fixed while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -23,6 +26,7 @@ pub struct Config {
     hints_max_bytes: u64,
     handoff_bytes_per_second: u64,
     gc_grace: Duration,
+    sync_interval: Duration,
 }
 
 impl Default for Config {
@@ -36,6 +40,7 @@ impl Default for Config {
             hints_max_bytes: HINTS_MAX_BYTES,
             handoff_bytes_per_second: HANDOFF_BYTES_PER_SECOND,
             gc_grace: GC_GRACE,
+            sync_interval: SYNC_INTERVAL,
         }
     }
 }
@@ -104,6 +109,20 @@ impl Config {
     pub fn with_gc_grace(mut self, grace: Duration) -> Self {
         self.gc_grace = grace;
         self
+    }
+
+    /// How often it compares what it holds with the next other member. Default 10 s: a round trip
+    /// where both have the same.
+    #[must_use]
+    pub fn with_sync_interval(mut self, interval: Duration) -> Self {
+        self.sync_interval = interval;
+        self
+    }
+
+    /// See [`Config::with_sync_interval`].
+    #[must_use]
+    pub fn sync_interval(&self) -> Duration {
+        self.sync_interval
     }
 
     /// See [`Config::with_cluster`].

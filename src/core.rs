@@ -36,6 +36,7 @@ mod reading;
 mod route;
 mod serve;
 mod status;
+mod syncing;
 mod writing;
 
 pub use io::{ChannelId, CommandId, Input, Output, Request, RequestFailure, RequestId, Response};
@@ -44,6 +45,7 @@ use boot::Standing;
 use handoff::Handoff;
 use next::{AfterRequest, AfterStore, AfterSync, OpId, Timer};
 use operations::{Operation, Origin, Task};
+use syncing::Syncs;
 
 /// How long another peer may take for a request that no client waits for.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -110,6 +112,7 @@ pub struct Core {
     ids: Ids,
     stats: Stats,
     handoff: Handoff,
+    syncs: Syncs,
     /// Whether this peer may not have all that it wrote as a fallback any more: a hint left its store,
     /// or was left to go, and so at a start. It has to be another actor before it coordinates as a
     /// fallback again. Set when a hint is let go, not when it is gone: the store executes in that order.
@@ -193,6 +196,7 @@ impl Core {
                 Timer::Late(op, attempt) => self.on_late(op, attempt),
                 Timer::Replan(op, attempt) => self.on_replan(op, attempt),
                 Timer::Rebalance => self.rebalance(),
+                Timer::AntiEntropy => self.anti_entropy(),
                 Timer::Links => self.dial(),
                 Timer::SaveAgain => self.save_again(),
                 Timer::LookForHints => self.look_for_hints(),
@@ -335,12 +339,21 @@ impl Core {
     /// A stored record cannot be read. The store keeps its bytes; the key is repaired from the
     /// other replicas, and this peer goes on under another actor: it forgot writes of its own.
     fn on_damaged(&mut self, key: &Key) {
-        if self.undamaging.len() >= UNDAMAGING_MAX || !self.undamaging.insert(key.clone()) {
+        if self.undamaging.contains(key) {
             return;
         }
         self.stats.damaged += 1;
         self.event(Event::RecordDamaged { key: key.clone() });
         self.renew_actor(self.partition_of(key));
+        self.repair_damaged(key);
+    }
+
+    // Reads a damaged key from the other replicas. Where that fails, it is tried again now and then.
+    fn repair_damaged(&mut self, key: &Key) {
+        let held = self.has_custody(self.partition_of(key));
+        if !held || self.undamaging.len() >= UNDAMAGING_MAX || !self.undamaging.insert(key.clone()) {
+            return;
+        }
         self.begin(Origin::Core, key.clone(), henge_client::TIMEOUT_MAX_MS, Ok(()), Task::Undamage);
     }
 

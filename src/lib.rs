@@ -14,6 +14,7 @@
 //! | §4.5 get and put, quorums | [`coordinator`], `henge_quorum::Tally`, `core/coordinate.rs`, `core/serve.rs` |
 //! | §4.6 hinted handoff | [`hints`], `core/handoff.rs`, `store/hint.rs`, `henge_handoff` |
 //! | §4.8 membership and failure detection | `henge_membership`, [`links`] |
+//! | §4.7 replica synchronization | `henge_sync`, [`anti_entropy`], `core/syncing.rs`, `store/roots.rs` |
 //! | §4.9 adding and removing nodes | [`rebalance`], `core/custody.rs`, `henge_sync` |
 //! | §5 local persistence | [`store`] |
 //! | §5 read repair | `core/serve.rs` |
@@ -29,6 +30,7 @@
 //! decision.
 
 pub mod actors;
+pub mod anti_entropy;
 pub mod behaviour;
 pub mod client;
 pub mod config;

@@ -54,6 +54,11 @@ pub enum ReadOp {
         /// The partitions asked about.
         partitions: Vec<Partition>,
     },
+    /// Keys whose records cannot be read, as far as that was noticed.
+    Damaged {
+        /// How many to tell of at most.
+        max: usize,
+    },
     /// The nodes that these partitions are in the hash tree over all records. Known without a look
     /// at the disk where nothing changed since they were last asked for.
     Roots {
@@ -248,6 +253,8 @@ pub enum StoreResult {
     Record(Record),
     /// To [`ReadOp::Occupied`]: those of the partitions that hold a record.
     Occupied(Vec<Partition>),
+    /// To [`ReadOp::Damaged`].
+    DamagedKeys(Vec<Key>),
     /// To [`ReadOp::Roots`] and [`ReadOp::Nodes`].
     Summaries {
         /// One for each partition or node, in order.

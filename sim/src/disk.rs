@@ -57,6 +57,7 @@ fn record(store: &dyn Store, key: &Key) -> Option<Record> {
     match store.read(&ReadOp::Get { key: key.clone() }) {
         StoreResult::Record(record) => Some(record),
         StoreResult::Occupied(_)
+        | StoreResult::DamagedKeys(_)
         | StoreResult::Records(_)
         | StoreResult::Summaries { .. }
         | StoreResult::Items { .. }
@@ -313,6 +314,7 @@ fn changes(result: &StoreResult) -> bool {
         | StoreResult::Hints { .. }
         | StoreResult::HintQueues { .. }
         | StoreResult::Occupied(_)
+        | StoreResult::DamagedKeys(_)
         | StoreResult::Refused(_)
         | StoreResult::Damaged
         | StoreResult::Failed(_) => false,

@@ -17,4 +17,4 @@ pub struct Features {
 }
 
 /// What henge can do today.
-pub const TODAY: Features = Features { acquires_records: false, anti_entropy: false, repairs_many: false };
+pub const TODAY: Features = Features { acquires_records: true, anti_entropy: true, repairs_many: false };

@@ -47,6 +47,13 @@ pub(super) struct Standing {
     pub(super) changing: bool,
     /// Partitions that are being given up: they take nothing any more.
     pub(super) closing: BTreeSet<Partition>,
+    /// Partitions without custody of which something is left in the store: it goes before they are
+    /// acquired again. `None` until it was looked.
+    pub(super) leftovers: Option<BTreeSet<Partition>>,
+    /// Whether one of them is being emptied.
+    pub(super) freeing: bool,
+    /// Those of the closing ones of which it is not known yet whether they hold anything.
+    pub(super) looking: BTreeSet<Partition>,
     /// The last write that may still have gone to one of them.
     pub(super) closing_after: Ticket,
     /// The generation of the view that custody was last looked at for.
@@ -62,6 +69,9 @@ impl Standing {
             rebalance: Rebalance::default(),
             changing: false,
             closing: BTreeSet::new(),
+            leftovers: None,
+            looking: BTreeSet::new(),
+            freeing: false,
             closing_after: Ticket(0),
             looked: None,
         }
@@ -132,6 +142,7 @@ impl Core {
             ids: Ids::default(),
             stats: Stats::default(),
             handoff,
+            syncs: super::Syncs::default(),
             fallback_forgot: true,
             phase: Phase::Starting,
         };

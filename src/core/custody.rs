@@ -2,56 +2,89 @@
 
 use henge_membership::Declaration;
 use henge_sync as sync;
+use henge_sync::Mode;
 use henge_types::codec::Stored;
 use henge_types::{Custody, Partition, PeerId};
 
+use super::boot::Standing;
 use super::io::{Request, Response};
 use super::next::{AfterRequest, AfterStore, Save, Timer};
+use super::syncing::Purpose;
 use super::{Core, Phase};
 use crate::event::Event;
+use crate::rebalance::{Around, Plan, slice};
 use crate::store::{MetaKey, ReadOp, StoreResult, Ticket, WriteOp};
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+/// Records that one write removes of a partition that was given up.
+const FREED_AT_ONCE: usize = 256;
 
 /// When to look at custody again after voters did not answer, or saw others.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often to look at custody while something is on the move.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Core {
     /// Looks at every partition: what to declare, whom to ask, what to give up.
     pub(super) fn rebalance(&mut self) {
-        let (view, links, me) = (self.membership.view(), &self.links, self.me);
+        let (view, me) = (self.membership.view(), self.me);
+        let healthy: BTreeSet<PeerId> =
+            view.iter().map(|(p, _)| *p).filter(|p| *p != me && self.is_healthy(p)).collect();
         let Some(member) = self.member.as_mut().filter(|m| !m.changing) else { return };
         // Before its own record is in its view, this peer is nobody's voter.
         if !view.contains(&me) || matches!(self.phase, Phase::Stopping | Phase::Poisoned) {
             return;
         }
+        let Some(leftovers) = &member.leftovers else { return self.look_for_leftovers() };
         member.looked = Some(view.generation());
         let params = member.ring.params;
         let (ownership, rebalance) = (&mut member.ownership, &mut member.rebalance);
         let partitions = params.partitions().all().map(|p| (p, ownership.voters(view, p)));
-        let plan = rebalance.plan(&me, &params, partitions, |peer| links.is_connected(peer));
-        let mut changed = false;
+        let around = Around { me, params: &params, closing: &member.closing, leftovers };
+        let plan = rebalance.plan(&around, partitions, |peer| healthy.contains(peer));
+        for partition in &plan.reopen {
+            member.closing.remove(partition);
+        }
+        self.declare_custody(&plan);
+        if let Some(ring) = self.ring() {
+            for (peer, entries) in plan.compare {
+                let request = sync::Request::Compare { ring, entries };
+                self.request(peer, Request::Sync(request), AfterRequest::Compare);
+            }
+        }
+        let give_up = |entries, closed| (Mode::Push, Purpose::GiveUp { entries, closed });
+        let closed = plan.push_closed.iter().map(|(peer, e)| (*peer, give_up(slice(e), true)));
+        let pulls = plan.pull.iter().map(|(peer, e)| (*peer, (Mode::Pull, Purpose::Acquire(slice(e)))));
+        let open = plan.push_open.iter().map(|(peer, e)| (*peer, give_up(slice(e), false)));
+        for (peer, (mode, purpose)) in closed.chain(pulls).chain(open).collect::<Vec<_>>() {
+            self.begin_session(peer, mode, purpose);
+        }
+        self.close(plan.close);
+        // Somebody may be late, or busy with another session.
+        if self.member.as_ref().is_some_and(|m| m.rebalance.under_way() != (0, 0)) {
+            self.wake_at(LOOK_EVERY, Timer::Rebalance);
+        }
+        self.tell_ready();
+    }
+
+    // What the plan says of this peer's own custody.
+    fn declare_custody(&mut self, plan: &Plan) {
+        let Some(member) = &mut self.member else { return };
+        if plan.part.is_empty() && plan.full.is_empty() && plan.none.is_empty() {
+            return;
+        }
         if !plan.part.is_empty() {
             member.stretches.begin(plan.part.iter().copied());
-            changed = true;
         }
-        for partition in &plan.part {
-            member.stretches.custody.set(*partition, Custody::Part);
+        let part = plan.part.iter().map(|p| (p, Custody::Part));
+        let full = plan.full.iter().map(|p| (p, Custody::Full));
+        let none = plan.none.iter().map(|p| (p, Custody::None));
+        for (partition, custody) in part.chain(full).chain(none) {
+            member.stretches.custody.set(*partition, custody);
         }
-        for (partition, _) in &plan.full {
-            member.stretches.custody.set(*partition, Custody::Full);
-            changed = true;
-        }
-        let closing = if member.closing.is_empty() { plan.give_up } else { Vec::new() };
-        let ring = member.ring.ring;
-        for (peer, entries) in plan.compare {
-            let request = sync::Request::Compare { ring, entries };
-            self.request(peer, Request::Sync(request), AfterRequest::Compare);
-        }
-        if changed {
-            self.save_custody();
-        }
-        self.close(closing);
-        self.tell_ready();
+        member.leftovers.get_or_insert_default().extend(&plan.none);
+        self.save_custody();
     }
 
     /// Saves the custody as it should be; once saved it is declared.
@@ -72,6 +105,7 @@ impl Core {
         member.closing.retain(|p| custody.get(*p) != Custody::None);
         self.membership.declare(Declaration::default().with_custody(custody), self.now);
         self.wake_at(Duration::ZERO, Timer::Rebalance);
+        self.free_leftovers();
     }
 
     /// `peer` told what it holds, or did not.
@@ -91,49 +125,112 @@ impl Core {
         if let Some(member) = &mut self.member {
             member.rebalance.on_compared(&peer, answers);
         }
-        self.wake_at(if stale { LOOK_AGAIN } else { Duration::ZERO }, Timer::Rebalance);
+        self.look_at_custody_again(!stale);
+    }
+
+    /// Something was learnt about partitions on the move, or could not be.
+    pub(super) fn look_at_custody_again(&mut self, learnt: bool) {
+        self.wake_at(if learnt { Duration::ZERO } else { LOOK_AGAIN }, Timer::Rebalance);
     }
 
     // Stops taking writes for partitions that are to be given up, and looks whether they are
     // empty once the last write that was on its way is executed.
     fn close(&mut self, partitions: Vec<Partition>) {
-        let Some(member) = self.member.as_mut().filter(|_| !partitions.is_empty()) else { return };
-        member.closing = partitions.into_iter().collect();
+        let free = |m: &&mut Standing| m.looking.is_empty() && !partitions.is_empty();
+        let Some(member) = self.member.as_mut().filter(free) else { return };
+        member.closing.extend(&partitions);
+        member.looking = partitions.into_iter().collect();
         member.closing_after = self.writes.last().copied().unwrap_or(Ticket(0));
         self.look_into_closing();
     }
 
     /// Whether the last write that was on its way is executed; then looks.
     pub(super) fn look_into_closing(&mut self) {
-        let Some(member) = self.member.as_mut().filter(|m| !m.closing.is_empty()) else { return };
+        let Some(member) = self.member.as_mut().filter(|m| !m.looking.is_empty()) else { return };
         let executed = self.writes.first().is_none_or(|oldest| *oldest > member.closing_after);
         if !executed || member.closing_after == LOOKED {
             return;
         }
         member.closing_after = LOOKED;
         let count = member.ring.params.partitions();
-        let partitions = member.closing.iter().copied().collect();
+        let partitions = member.looking.iter().copied().collect();
         self.read(ReadOp::Occupied { count, partitions }, AfterStore::GiveUp);
     }
 
-    /// Which of the partitions to be given up hold records: those stay, the others are nobody's
-    /// of this peer from now on.
+    /// Which of the partitions to be given up hold records: those go to their owners first, the
+    /// others are nobody's of this peer from now on.
     pub(super) fn on_looked_into_closing(&mut self, result: StoreResult) {
         let Some(member) = &mut self.member else { return };
-        let StoreResult::Occupied(occupied) = result else {
-            member.closing.clear();
-            return self.tell_ready();
+        let looked = std::mem::take(&mut member.looking);
+        let occupied: BTreeSet<Partition> = match result {
+            StoreResult::Occupied(occupied) => occupied.into_iter().collect(),
+            _ => looked.iter().copied().collect(),
         };
-        for partition in &occupied {
-            member.closing.remove(partition);
+        let mut empty = false;
+        for partition in looked {
+            // One that takes writes again by now may hold something since the look.
+            if !member.closing.contains(&partition) {
+                continue;
+            } else if !occupied.contains(&partition) {
+                member.stretches.custody.set(partition, Custody::None);
+                empty = true;
+            } else if !member.rebalance.on_occupied(partition) {
+                member.closing.remove(&partition);
+            }
         }
-        if member.closing.is_empty() {
-            return self.tell_ready();
+        if empty {
+            self.save_custody();
         }
-        for partition in &member.closing {
-            member.stretches.custody.set(*partition, Custody::None);
+        self.look_at_custody_again(true);
+    }
+
+    // What a crash left of partitions that were given up, before anything is acquired.
+    fn look_for_leftovers(&mut self) {
+        let Some(member) = self.member.as_mut().filter(|m| !m.freeing) else { return };
+        member.freeing = true;
+        let count = member.ring.params.partitions();
+        let none = member.stretches.custody.iter().filter(|(_, custody)| *custody == Custody::None);
+        let partitions = none.map(|(partition, _)| partition).collect();
+        self.read(ReadOp::Occupied { count, partitions }, AfterStore::Leftovers);
+    }
+
+    pub(super) fn on_leftovers(&mut self, result: StoreResult) {
+        let Some(member) = &mut self.member else { return };
+        member.freeing = false;
+        if let StoreResult::Occupied(occupied) = result {
+            member.leftovers = Some(occupied.into_iter().collect());
         }
-        self.save_custody();
+        let known = member.leftovers.is_some();
+        self.look_at_custody_again(known);
+        self.free_leftovers();
+    }
+
+    // Frees the space of what was given up, piece by piece. Only what is saved as nobody's goes.
+    fn free_leftovers(&mut self) {
+        let Some(member) = self.member.as_mut().filter(|m| !m.freeing && !m.changing) else { return };
+        let Some(partition) = member.leftovers.as_ref().and_then(|l| l.first().copied()) else { return };
+        member.freeing = true;
+        let count = member.ring.params.partitions();
+        let op = WriteOp::DropPartition { count, partition, limit: FREED_AT_ONCE };
+        self.write(op, AfterStore::Freed { partition });
+    }
+
+    pub(super) fn on_freed(&mut self, partition: Partition, result: StoreResult) {
+        let Some(member) = &mut self.member else { return };
+        member.freeing = false;
+        match result {
+            StoreResult::Dropped { more: true, .. } => {}
+            StoreResult::Dropped { more: false, .. } => {
+                if let Some(leftovers) = &mut member.leftovers {
+                    leftovers.remove(&partition);
+                }
+                self.look_at_custody_again(true);
+            }
+            // The disk may be well again when custody is looked at next.
+            StoreResult::Failed(error) => return self.on_store_failed(error),
+            other => tracing::error!(?other, "a partition was freed with something else"),
+        }
+        self.free_leftovers();
     }
 
     pub(super) fn is_closing(&self, partition: Partition) -> bool {
@@ -166,7 +263,8 @@ impl Core {
     // Ready: a member whose connections were tried, and that has acquired what it can at once.
     fn tell_ready(&mut self) {
         let Some(member) = &self.member else { return };
-        let settled = !member.changing && member.closing.is_empty() && !member.rebalance.is_waiting();
+        let known = member.leftovers.is_some() && member.looking.is_empty();
+        let settled = known && !member.changing && !member.rebalance.is_waiting();
         let view = self.membership.view();
         let others = view.iter().map(|(p, _)| p).filter(|p| **p != self.me);
         if self.phase == Phase::Serving && settled && self.links.were_tried(others) {

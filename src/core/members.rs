@@ -130,6 +130,7 @@ impl Core {
         self.membership.handle_connected(peer, self.now);
         self.handoff.delivery.on_reachable(&peer, self.now.monotonic);
         self.deliver_hints();
+        self.sync_soon(peer);
         self.wake_at(LOOK_AFTER, Timer::Rebalance);
     }
 

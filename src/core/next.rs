@@ -6,6 +6,7 @@ use henge_quorum::Want;
 use henge_types::{Key, Partition, PeerId, VotersDigest};
 
 use super::io::ChannelId;
+use super::syncing::{Asker, SyncId};
 
 /// Numbers the operations of clients and of the core itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,8 +46,16 @@ pub(super) enum AfterStore {
     Undamage { key: Key },
     /// Another peer compares partitions.
     Compare { channel: ChannelId, entries: Vec<(Partition, VotersDigest)> },
+    /// A session of range sync asked; `merged` are the keys of what was to be merged, and whether each was.
+    Sync { asker: Asker, merged: Vec<(Key, bool)> },
+    /// Which keys are damaged.
+    DamagedKeys,
     /// Whether partitions that are being given up hold records.
     GiveUp,
+    /// Whether partitions without custody hold records: what a crash left.
+    Leftovers,
+    /// A part of a partition without custody is gone.
+    Freed { partition: Partition },
     /// What waits for whom.
     HintQueues,
     /// A part of a queue of hints.
@@ -76,6 +85,8 @@ pub(super) enum AfterSync {
     Taken { channel: ChannelId, at: usize },
     /// The ack of another peer's write.
     Write { under: Under },
+    /// What a session of range sync merged, or read.
+    Sync { asker: Asker, known: henge_sync::Known },
     /// The ack of a record that is kept for a voter that is away.
     Keep { channel: ChannelId },
 }
@@ -123,6 +134,8 @@ pub(super) enum AfterRequest {
     Forward { attempt: Attempt },
     /// A comparison of partitions.
     Compare,
+    /// A request of a session of range sync.
+    Session { id: SyncId },
     /// Hints for `primary`, brought to it or to the voters there are.
     Deliver { primary: PeerId, keys: Vec<Key> },
 }
@@ -140,6 +153,8 @@ pub(super) enum Timer {
     Replan(OpId, u32),
     /// Look at custody again.
     Rebalance,
+    /// Compare what is held with another member.
+    AntiEntropy,
     /// Look for members to dial.
     Links,
     /// Save again what could not be saved.
@@ -160,7 +175,7 @@ impl AfterRequest {
             | Self::Write { .. }
             | Self::Keep { .. }
             | Self::Repair => true,
-            Self::Forward { .. } | Self::Compare | Self::Deliver { .. } => false,
+            Self::Forward { .. } | Self::Compare | Self::Session { .. } | Self::Deliver { .. } => false,
         }
     }
 }

@@ -176,7 +176,11 @@ impl Core {
             }
             Task::Undamage => {
                 let key = operation.key.clone();
-                self.write(WriteOp::Repair { key: key.clone(), record }, AfterStore::Undamage { key });
+                if self.has_custody(operation.partition) {
+                    self.write(WriteOp::Repair { key: key.clone(), record }, AfterStore::Undamage { key });
+                } else {
+                    self.undamaging.remove(&key);
+                }
                 self.finish(op, operation, Response::Failed(Failure::NotReady));
             }
             Task::Put(_) => self.on_read_for_put(op, operation, record, heard),

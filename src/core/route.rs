@@ -3,7 +3,7 @@
 use henge_types::PeerId;
 
 use super::io::{ChannelId, Input, Request, RequestFailure, RequestId, Response};
-use super::next::{AfterRequest, AfterStore, AfterSync, Save};
+use super::next::{AfterRequest, AfterStore, AfterSync, Save, Timer};
 use super::operations::Origin;
 use super::reading::Lost;
 use super::{Core, Phase};
@@ -68,6 +68,7 @@ impl Core {
         match next {
             AfterRequest::Membership { token } => self.on_membership_response(peer, token, result),
             AfterRequest::Compare => self.on_compare_answer(peer, result),
+            AfterRequest::Session { id } => self.on_session_response(id, result),
             AfterRequest::Deliver { primary, keys } => self.on_delivered(peer, primary, keys, result),
             AfterRequest::Read { attempt, sent } => {
                 let took = self.now.monotonic.saturating_sub(sent);
@@ -154,7 +155,15 @@ impl Core {
                 }
             }
             AfterStore::Compare { channel, entries } => self.on_compared(channel, &entries, result),
+            AfterStore::Sync { asker, merged } => return self.on_store_answer(asker, merged, result),
+            AfterStore::DamagedKeys => {
+                if let StoreResult::DamagedKeys(keys) = result {
+                    keys.iter().for_each(|key| self.repair_damaged(key));
+                }
+            }
             AfterStore::GiveUp => self.on_looked_into_closing(result),
+            AfterStore::Leftovers => self.on_leftovers(result),
+            AfterStore::Freed { partition } => self.on_freed(partition, result),
             AfterStore::HintQueues => self.on_hint_queues(result),
             AfterStore::Hints { primary } => self.on_hints(primary, result),
             AfterStore::OwnHint { primary, key } => return self.on_own_hint(primary, key, result),
@@ -167,7 +176,7 @@ impl Core {
             }
             AfterStore::Saved(save) => {
                 if let StoreResult::Failed(error) = result {
-                    self.wake_at(super::SAVE_AGAIN_AFTER, super::Timer::SaveAgain);
+                    self.wake_at(super::SAVE_AGAIN_AFTER, Timer::SaveAgain);
                     self.on_store_failed(error);
                 } else {
                     // It counts once a crash cannot take it back.
@@ -187,6 +196,7 @@ impl Core {
                 self.on_taken_as(channel, at, henge_handoff::Outcome::Merged);
             }
             AfterSync::Write { under } => self.on_replica_synced(under),
+            AfterSync::Sync { asker, known } => self.on_known(asker, known),
             AfterSync::Keep { channel } => {
                 self.respond(channel, Response::Quorum(henge_quorum::Response::Written));
             }
@@ -202,6 +212,7 @@ impl Core {
                     if self.phase == Phase::Starting && self.member.is_some() {
                         self.phase = Phase::Serving;
                         self.rebalance();
+                        self.wake_at(self.config.sync_interval(), Timer::AntiEntropy);
                         self.look_for_hints();
                     }
                 }

@@ -228,13 +228,21 @@ impl Core {
 
     pub(super) fn handle_sync_request(&mut self, channel: ChannelId, request: sync::Request) {
         let refused = Response::Sync(sync::Response::Refused);
-        let sync::Request::Compare { ring, entries } = request else {
+        let ring = match &request {
+            sync::Request::Compare { ring, .. } => *ring,
+            sync::Request::Groups { head, .. }
+            | sync::Request::Nodes { head, .. }
+            | sync::Request::Items { head, .. }
+            | sync::Request::Fetch { head, .. }
+            | sync::Request::Push { head, .. } => head.ring,
+        };
+        let Ok(count) = self.admits(ring) else { return self.respond(channel, refused) };
+        let sync::Request::Compare { entries, .. } = request else {
+            return self.answer_session(channel, count, request);
+        };
+        if entries.len() > sync::ENTRIES_MAX {
             return self.respond(channel, refused);
-        };
-        let count = match self.admits(ring) {
-            Ok(count) if entries.len() <= sync::ENTRIES_MAX => count,
-            Ok(_) | Err(_) => return self.respond(channel, refused),
-        };
+        }
         let partitions = entries.iter().map(|(p, _)| *p).filter(|p| count.contains(*p)).collect();
         self.read(ReadOp::Occupied { count, partitions }, AfterStore::Compare { channel, entries });
     }

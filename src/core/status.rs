@@ -72,11 +72,21 @@ impl Core {
     }
 
     fn counters(&self) -> Vec<(String, u64)> {
-        let s = &self.stats;
+        let (s, t) = (&self.stats, &self.syncs.totals);
+        let (acquiring, giving) = self.member.as_ref().map_or((0, 0), |m| m.rebalance.under_way());
         [
             ("operations_in_flight", self.operations.len() as u64),
             ("store_ops_in_flight", self.stores.len() as u64),
             ("read_repairs", s.read_repairs),
+            ("sync_sessions_in_flight", self.syncs.running() as u64),
+            ("sync_sessions", t.sessions),
+            ("sync_sessions_in_sync", t.in_sync),
+            ("sync_records_pulled", t.records_pulled),
+            ("sync_records_pushed", t.records_pushed),
+            ("sync_bytes_pulled", t.bytes_pulled),
+            ("sync_bytes_pushed", t.bytes_pushed),
+            ("partitions_acquiring", acquiring as u64),
+            ("partitions_giving_up", giving as u64),
             ("stale_answers", s.stale),
             ("peer_faults", s.faults),
             ("records_damaged", s.damaged),

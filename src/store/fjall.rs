@@ -253,6 +253,7 @@ impl Store for Fjall {
         match op {
             ReadOp::Get { key } => self.get(key),
             ReadOp::Occupied { count, partitions } => self.occupied(*count, partitions),
+            ReadOp::Damaged { max } => self.damaged_keys(*max),
             ReadOp::Roots { count, partitions } => self.summaries_of_partitions(*count, partitions),
             ReadOp::Nodes { count, nodes } => self.summaries(*count, nodes),
             ReadOp::Items { count, nodes, items_max } => self.items(*count, nodes, *items_max),

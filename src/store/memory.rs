@@ -170,6 +170,10 @@ impl Store for Memory {
                 let holds = |p: &Partition| state.now.occupied(*p, *count);
                 StoreResult::Occupied(partitions.iter().copied().filter(holds).collect())
             }
+            ReadOp::Damaged { max } => {
+                let keys = state.now.damaged.iter().take(*max).map(|(_, key)| key.clone());
+                StoreResult::DamagedKeys(keys.collect())
+            }
             ReadOp::Roots { count, partitions } => state.summaries_of_partitions(*count, partitions),
             ReadOp::Nodes { count, nodes } => state.now.summaries(*count, nodes),
             ReadOp::Items { count, nodes, items_max } => state.now.items(*count, nodes, *items_max),

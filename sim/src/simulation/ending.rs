@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use henge_client::{Get, Located, Member, Request, Response, Status};
+use henge_client::{Get, Located, Member, MemberPhase, Request, Response, Status};
 use henge_types::{Custody, Key, Record};
 
 use super::{RESTART_AFTER, Simulation, Wake};
@@ -115,6 +115,11 @@ impl Simulation<'_> {
             let Some(status) = self.status(pid) else { return Some(format!("p{pid} has no status")) };
             if let Some(hints) = self.world.hints(pid) {
                 return Some(format!("p{pid} has hints: {hints}"));
+            }
+            let moving = |m: &&Member| features::TODAY.acquires_records && m.phase != MemberPhase::Settled;
+            if let Some(m) = status.members.iter().find(moving) {
+                let brief = (self.world.pid(&m.peer), m.phase, m.partitions, m.full, m.part);
+                return Some(format!("p{pid} sees one on the move: {brief:?}"));
             }
             let lonely = status.members.iter().find(|m| !m.connected);
             if let Some(other) = lonely.and_then(|m| self.world.pid(&m.peer)) {

@@ -266,6 +266,18 @@ impl Fjall {
         }
     }
 
+    /// Up to `max` keys that cannot be read.
+    pub(super) fn damaged_keys(&self, max: usize) -> StoreResult {
+        if self.damaged_keys.load(Ordering::Acquire) == 0 {
+            return StoreResult::DamagedKeys(Vec::new());
+        }
+        let keys = self.damaged.iter().take(max).map(|entry| entry.key());
+        match keys.collect::<Result<Vec<_>, _>>() {
+            Ok(places) => StoreResult::DamagedKeys(places.iter().filter_map(|p| key_of(p)).collect()),
+            Err(e) => StoreResult::Failed(self.error(&e)),
+        }
+    }
+
     fn damaged_among(
         &self,
         count: PartitionCount,

@@ -133,6 +133,7 @@ fn changes(result: &StoreResult) -> bool {
         | StoreResult::Hints { .. }
         | StoreResult::HintQueues { .. }
         | StoreResult::Occupied(_)
+        | StoreResult::DamagedKeys(_)
         | StoreResult::Refused(_)
         | StoreResult::Damaged
         | StoreResult::Failed(_) => false,
