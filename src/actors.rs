@@ -173,7 +173,7 @@ mod tests {
         let stored = stretches.to_stored().unwrap();
         assert_eq!(
             hex(&stored),
-            "01a367637573746f647946010000000404697374726574636865738400010001646e65787402"
+            "01a467637573746f6479460100000004046973747265746368657384000100016866616c6c6261636b00646e65787402"
         );
         assert_eq!(Stretches::from_stored(&stored).unwrap(), stretches);
     }
