@@ -6,12 +6,14 @@
 //! | [`clock`], [`record`], [`digest`] | dots, clocks, records as dotted causal containers, their digests |
 //! | [`context`] | the opaque causality token that a get returns and a put takes |
 //! | [`cluster`] | ring id, ring secret, and the parameters fixed when a ring is born |
-//! | [`member`], [`custody`], [`voters`] | signed member records, what each member has, who votes |
+//! | [`member`], [`accusation`] | signed member records, and signed accusations against members |
+//! | [`custody`], [`voters`] | what each member has, who votes |
 //! | [`codec`] | CBOR with a version byte for what is stored, strict decoding for all |
 //! | [`limits`] | every bound, with its reason |
 //!
 //! Nothing here does I/O, reads a clock or draws randomness.
 
+pub mod accusation;
 pub mod clock;
 pub mod cluster;
 pub mod codec;
@@ -26,6 +28,7 @@ pub mod record;
 pub mod time;
 pub mod voters;
 
+pub use accusation::{Accusation, AccusationError, Cause, SignedAccusation};
 pub use clock::{ActorId, Clock, Dot};
 pub use cluster::{ClusterName, ClusterParams, ParamsError, RingId, RingSecret};
 pub use codec::DecodeError;
