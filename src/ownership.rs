@@ -79,7 +79,7 @@ impl Ownership {
     fn compute(&self, view: &View, partition: Partition) -> Voters {
         let mut voters: Vec<Voter> = Vec::with_capacity(self.params.replicas());
         let voter = |peer: &PeerId, owner: bool| {
-            let member = view.get(peer)?;
+            let member = view.get(peer).filter(|member| member.is_present())?;
             let (incarnation, custody) = (member.record().incarnation, member.custody().get(partition));
             (owner || custody != Custody::None).then_some(Voter { peer: *peer, incarnation, owner, custody })
         };

@@ -258,7 +258,7 @@ fn begin(
             if unclean {
                 stretches.begin(ring.params.partitions().all());
             }
-            let none = SavedView { ring: ring.ring, members: Vec::new() };
+            let none = SavedView::empty(ring.ring);
             let view = load(saved.get(&MetaKey::View))?.unwrap_or(none);
             let (id, secret, params) = (ring.ring, ring.secret, ring.params);
             let custody = stretches.custody.clone();

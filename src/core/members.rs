@@ -44,6 +44,10 @@ impl Core {
                 tracing::warn!(%incarnation, "the ring knows a later life of this peer than its store does");
                 self.on_reborn();
             }
+            Action::Evicted { incarnation, at_unix_ms } => {
+                tracing::warn!(%incarnation, at_unix_ms, "this peer was evicted, and comes back");
+                self.on_reborn();
+            }
             Action::Changed { generation, .. } => {
                 tracing::trace!(generation, "the view changed");
                 self.save_view();

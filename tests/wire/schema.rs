@@ -7,7 +7,7 @@ use cddl_cat::context::BasicContext;
 use cddl_cat::flatten::flatten_from_str;
 use ciborium::Value;
 use henge_types::codec::{Stored, decode};
-use henge_types::{DecodeError, SignedMember};
+use henge_types::DecodeError;
 use serde::de::DeserializeOwned;
 
 use crate::unhex;
@@ -54,7 +54,7 @@ const FAMILIES: [Family; 13] = [
     family!(HANDOFF, ["response.", "refused."], "handoff-response", henge_handoff::Response),
     family!(MEMBERSHIP, ["request."], "membership-request", henge_membership::Request),
     family!(MEMBERSHIP, ["response.", "refused."], "membership-response", henge_membership::Response),
-    Family { versioned: true, ..family!(MEMBERSHIP, ["gossip"], "gossip", SignedMember) },
+    Family { versioned: true, ..family!(MEMBERSHIP, ["gossip."], "gossip", henge_membership::Gossip) },
     Family {
         versioned: true,
         reads: reads_stored::<henge_membership::SavedView>,

@@ -1,6 +1,6 @@
 //! What a remote did wrong, and how often anything was refused.
 
-use henge_types::{DecodeError, MemberError, PeerId, RingId};
+use henge_types::{AccusationError, DecodeError, MemberError, PeerId, RingId};
 use thiserror::Error;
 
 /// What a remote did that an honest peer of this ring does not do. Nothing of it was applied.
@@ -19,6 +19,15 @@ pub enum Fault {
     /// A record that nobody can have signed.
     #[error(transparent)]
     Member(#[from] MemberError),
+    /// An accusation that nobody can have signed.
+    #[error(transparent)]
+    Accusation(#[from] AccusationError),
+    /// Accusations of another ring, another peer or another life than the record that they came with.
+    #[error("accusations that are not against the record of {peer} that they came with")]
+    Accused {
+        /// Whose record.
+        peer: PeerId,
+    },
     /// The custody map is not the one that the record speaks of.
     #[error("a custody map that is not the one of the record of {peer}")]
     Custody {
@@ -60,6 +69,10 @@ pub struct Counters {
     pub same: u64,
     /// Updates older than what was known: replays, or news that came by a longer way.
     pub older: u64,
+    /// Records of lives that an eviction had ended.
+    pub evicted: u64,
+    /// Evictions that became known.
+    pub evictions: u64,
     /// Two different records with the same incarnation and counter, or a record of this peer
     /// that it did not write: two processes run with one identity, or a store was rolled back.
     pub conflicts: u64,

@@ -11,7 +11,8 @@
 //!
 //! | message | carried by | when | answer |
 //! |---|---|---|---|
-//! | member record ([`encode_gossip`]) | gossip | each heartbeat; at a declaration, unless all members are told directly | – |
+//! | [`Gossip::Member`] | gossip | each heartbeat; at a declaration, unless all members are told directly | – |
+//! | [`Gossip::Accusation`] | gossip | a member accuses another | – |
 //! | [`Request::Join`] | request | a newcomer meets a peer that it was told to join | [`Response::Welcome`] with ring, secret and view |
 //! | [`Request::Exchange`] | request | on connecting; on another view; now and then with a random member | [`Response::Exchanged`]: what each knows better |
 //! | [`Request::Push`] | request | own declarations in a small ring; what an exchange wanted | [`Response::Pushed`] |
@@ -42,9 +43,24 @@
 //! changes nothing in [`View::generation`]. The other side of it is [`State::has_lease`]: whether a
 //! peer hears that the others still count on it.
 //!
+//! # Leaving and eviction
+//!
+//! A member that leaves says so in its record: active, leaving, left. These come before the counter in the
+//! order of its records, so it never comes back in the same life; if it forgot that it leaves, the others
+//! remind it. Who has left has no address any more: it is not dialled, probed or told anything, does not
+//! vote, and the view keeps that it left.
+//!
+//! A member that does not leave by itself is evicted ([`State::accuse`]): by one accusation of an operator,
+//! or by those of more than half of the members that were active when it was last heard of ([`Eviction`]
+//! says how they are counted). The eviction ends one life of it. Its records of that life are ignored, and
+//! answered with the proof; when it learns of it, it goes on in a new life ([`Action::Evicted`]). Evictions
+//! spread with the views and are never forgotten. Until it learns of it, an evicted peer has no lease:
+//! records carry a digest of the evictions that their author knows, and only those vouch for a peer that
+//! know the same.
+//!
 //! # Limits
 //!
-//! All in [`limits`]. A view holds `MEMBERS_MAX` members, a message [`limits::UPDATES_MAX`]
+//! All in [`limits`]. A view holds `MEMBERS_MAX` members, those who left and those who were evicted included, a message [`limits::UPDATES_MAX`]
 //! updates, and each connected peer has at most one request of each kind in flight.
 //!
 //! # Where it differs from the paper
@@ -70,9 +86,11 @@ mod state;
 mod view;
 
 pub use fault::{Counters, Fault};
-pub use message::{Known, Refusal, Request, Response, Update, decode_gossip, encode_gossip};
-pub use state::{Action, Config, Declaration, Failure, Phase, Relay, Reservation, Start, State, Token};
-pub use view::{Member, Merged, SavedView, View};
+pub use message::{Accused, Gossip, Known, Refusal, Request, Response, Update, decode_gossip, encode_gossip};
+pub use state::{
+    Action, Config, Declaration, Failure, Phase, Relay, Reservation, Start, State, Token, WhyNot,
+};
+pub use view::{Eviction, Member, Merged, SavedMember, SavedView, View};
 
 /// The name of the protocol, between the cluster's name and the version.
 pub const PROTOCOL: &str = "membership/1";

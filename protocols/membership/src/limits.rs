@@ -3,13 +3,25 @@
 
 use std::time::Duration;
 
-use henge_types::limits::{MEMBER_RECORD_MAX_BYTES, MEMBERS_MAX, PARTITIONS_MAX, SIGNATURE_MAX_BYTES};
+use henge_types::limits::{
+    ACCUSATION_MAX_BYTES, MEMBER_RECORD_MAX_BYTES, MEMBERS_MAX, PARTITIONS_MAX, SIGNATURE_MAX_BYTES,
+};
 
 /// Updates in one message. The largest (a full record and a map of 2^16 partitions) has less than
 /// 25 KiB, so that a full message stays below a frame of 4 MiB. What does not fit follows in the
 /// next exchange.
 pub const UPDATES_MAX: usize = 128;
-/// Entries in the summary of an exchange: one for each member of the largest view.
+/// Accused peers in one message.
+pub const ACCUSED_MAX: usize = 16;
+/// Accusations in one message, all together: the longest proof has those of just more than half of the
+/// largest view.
+pub const ACCUSATIONS_MAX: usize = MEMBERS_MAX / 2 + 1;
+/// Accusations that wait for more, all together. Further ones are left out: they come again with a later
+/// exchange, and those that clear themselves by a new record of the accused make room. An operator's is
+/// never among them.
+pub const PENDING_MAX: usize = 2 * MEMBERS_MAX;
+/// Entries in the summary of an exchange: one for each member of the largest view. The same bound holds for
+/// its evictions.
 pub const SUMMARY_MAX: usize = MEMBERS_MAX;
 /// Largest gossip payload, in bytes: a record, its signature, and their framing.
 pub const GOSSIP_MAX_BYTES: usize = MEMBER_RECORD_MAX_BYTES + SIGNATURE_MAX_BYTES + 64;
@@ -96,11 +108,19 @@ pub const WAKING_AFTER: Duration = Duration::from_secs(10);
 /// How long after such a sleep nothing is taken for fresh: until the buffers are read.
 pub const WAKING: Duration = Duration::from_secs(1);
 
-// The largest messages fit into a frame of 4 MiB: a full update with its framing, and an entry of a
-// summary.
+// The largest messages fit into a frame of 4 MiB: full updates, an accused peer, an accusation, and
+// entries of a summary, each with its framing.
 const FRAME_BYTES: usize = 4 << 20;
 const UPDATE_MAX_BYTES: usize =
     MEMBER_RECORD_MAX_BYTES + SIGNATURE_MAX_BYTES + PARTITIONS_MAX as usize / 4 + 128;
-const KNOWN_MAX_BYTES: usize = 160;
-const _: () = assert!(UPDATES_MAX * UPDATE_MAX_BYTES < FRAME_BYTES);
-const _: () = assert!(SUMMARY_MAX * KNOWN_MAX_BYTES < FRAME_BYTES);
+const ACCUSED_MAX_BYTES: usize = MEMBER_RECORD_MAX_BYTES + SIGNATURE_MAX_BYTES + 64;
+const SIGNED_ACCUSATION_MAX_BYTES: usize = ACCUSATION_MAX_BYTES + SIGNATURE_MAX_BYTES + 24;
+const KNOWN_MAX_BYTES: usize = 180;
+const EVICTED_MAX_BYTES: usize = 64;
+const _: () = assert!(
+    UPDATES_MAX * UPDATE_MAX_BYTES
+        + ACCUSED_MAX * ACCUSED_MAX_BYTES
+        + ACCUSATIONS_MAX * SIGNED_ACCUSATION_MAX_BYTES
+        < FRAME_BYTES
+);
+const _: () = assert!(SUMMARY_MAX * (KNOWN_MAX_BYTES + EVICTED_MAX_BYTES) < FRAME_BYTES);

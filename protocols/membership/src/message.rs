@@ -5,14 +5,14 @@
 use bytes::Bytes;
 use henge_types::codec::Stored;
 use henge_types::{
-    ClusterName, ClusterParams, CustodyDigest, CustodyMap, DecodeError, Incarnation, PeerId, RingId,
-    RingSecret, SignedMember,
+    ClusterName, ClusterParams, CustodyDigest, CustodyMap, DecodeError, Incarnation, MemberState, PeerId,
+    RingId, RingSecret, SignedAccusation, SignedMember,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::fault::Fault;
-use crate::limits::{GOSSIP_MAX_BYTES, SUMMARY_MAX, UPDATES_MAX};
+use crate::limits::{ACCUSATIONS_MAX, ACCUSED_MAX, GOSSIP_MAX_BYTES, SUMMARY_MAX, UPDATES_MAX};
 
 /// What is known of one member: its record, and its custody map where the sender has the one of
 /// this very record.
@@ -25,6 +25,16 @@ pub struct Update {
     pub custody: Option<CustodyMap>,
 }
 
+/// A peer that is accused: a record of the life that it is accused in, which shows that it began that life
+/// itself, and accusations against it. They may be enough to evict it, or wait for more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accused {
+    /// Its record.
+    pub member: SignedMember,
+    /// All of them against that life.
+    pub accusations: Vec<SignedAccusation>,
+}
+
 /// How much the sender knows of one member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
@@ -32,6 +42,8 @@ pub struct Known {
     pub peer: PeerId,
     /// The incarnation in the newest record.
     pub incarnation: Incarnation,
+    /// The state in the newest record.
+    pub state: MemberState,
     /// The counter in the newest record.
     pub counter: u64,
     /// The digest of the custody map that the sender holds; of the empty map if it holds none.
@@ -56,6 +68,10 @@ pub enum Request {
         ring: RingId,
         /// All that it knows, in the order of the peer ids.
         summary: Vec<Known>,
+        /// Who was evicted, and the last life that was ended so, in the order of the peer ids.
+        evicted: Vec<(PeerId, Incarnation)>,
+        /// A digest of the accusations that wait for more; 0 for none.
+        pending: u64,
     },
     /// "You do not know this yet", unasked.
     Push {
@@ -63,6 +79,8 @@ pub enum Request {
         ring: RingId,
         /// The news.
         updates: Vec<Update>,
+        /// Those against whom there is something new.
+        accused: Vec<Accused>,
     },
     /// "Tell me all about these", custody maps included.
     Fetch {
@@ -92,6 +110,8 @@ pub enum Response {
         params: ClusterParams,
         /// Its members; those beyond a full message follow by [`Request::Exchange`].
         updates: Vec<Update>,
+        /// Those who were evicted; the same holds for them.
+        accused: Vec<Accused>,
     },
     /// To [`Request::Exchange`].
     Exchanged {
@@ -99,6 +119,9 @@ pub enum Response {
         updates: Vec<Update>,
         /// Whom the asking peer knows better.
         wanted: Vec<PeerId>,
+        /// Whose eviction the asking peer does not know, and if the accusations that wait differ, those
+        /// that wait here.
+        accused: Vec<Accused>,
     },
     /// To [`Request::Push`]: taken note of.
     Pushed,
@@ -187,8 +210,9 @@ impl Request {
     pub(crate) fn check_bounds(&self) -> Result<(), Fault> {
         match self {
             Self::Join { .. } | Self::Probe { .. } => Ok(()),
-            Self::Exchange { summary, .. } => at_most("summary entries", summary.len(), SUMMARY_MAX),
-            Self::Push { updates, .. } => at_most("updates", updates.len(), UPDATES_MAX),
+            Self::Exchange { summary, evicted, .. } => at_most("summary entries", summary.len(), SUMMARY_MAX)
+                .and_then(|()| at_most("evicted peers", evicted.len(), SUMMARY_MAX)),
+            Self::Push { updates, accused, .. } => check_news(updates, accused),
             Self::Fetch { peers, .. } => at_most("peers", peers.len(), UPDATES_MAX),
         }
     }
@@ -197,42 +221,64 @@ impl Request {
 impl Response {
     pub(crate) fn check_bounds(&self) -> Result<(), Fault> {
         match self {
-            Self::Welcome { updates, .. } | Self::Updates { updates } => {
-                at_most("updates", updates.len(), UPDATES_MAX)
+            Self::Updates { updates } => check_news(updates, &[]),
+            Self::Welcome { updates, accused, .. } => check_news(updates, accused),
+            Self::Exchanged { updates, wanted, accused } => {
+                check_news(updates, accused).and_then(|()| at_most("wanted peers", wanted.len(), UPDATES_MAX))
             }
-            Self::Exchanged { updates, wanted } => at_most("updates", updates.len(), UPDATES_MAX)
-                .and_then(|()| at_most("wanted peers", wanted.len(), UPDATES_MAX)),
             Self::Pushed | Self::Alive { .. } | Self::Refused(_) => Ok(()),
         }
     }
+}
+
+fn check_news(updates: &[Update], accused: &[Accused]) -> Result<(), Fault> {
+    at_most("updates", updates.len(), UPDATES_MAX)?;
+    at_most("accused peers", accused.len(), ACCUSED_MAX)?;
+    at_most("accusations", accused.iter().map(|one| one.accusations.len()).sum(), ACCUSATIONS_MAX)
+}
+
+/// As many of them, from the first on, as one message takes.
+pub(crate) fn fitting(accused: impl Iterator<Item = Accused>) -> Vec<Accused> {
+    let mut room = ACCUSATIONS_MAX;
+    let fits = |one: &Accused| {
+        let left = room.checked_sub(one.accusations.len());
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
+    accused.take_while(fits).take(ACCUSED_MAX).collect()
 }
 
 pub(crate) fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), Fault> {
     if count <= max { Ok(()) } else { Err(Fault::TooMany { what, count, max }) }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(transparent)]
-struct Gossip(SignedMember);
+/// What members publish. Custody maps are not gossiped: they are pushed or fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gossip {
+    /// What a member says of itself.
+    Member(SignedMember),
+    /// What a member says against another.
+    Accusation(SignedAccusation),
+}
 
 impl Stored for Gossip {
     const VERSION: u8 = 1;
 }
 
-/// The gossip payload that carries `member`: a version byte, then its CBOR. Custody maps are not
-/// gossiped: they are pushed or fetched.
+/// The payload that carries `gossip`: a version byte, then its CBOR.
 ///
 /// # Errors
-/// As for [`henge_types::codec::encode`]; no member record causes it.
-pub fn encode_gossip(member: &SignedMember) -> Result<Bytes, DecodeError> {
-    Gossip(member.clone()).to_stored().map(Bytes::from)
+/// As for [`henge_types::codec::encode`]; no gossip causes it.
+pub fn encode_gossip(gossip: &Gossip) -> Result<Bytes, DecodeError> {
+    gossip.to_stored().map(Bytes::from)
 }
 
 /// Reads a gossip payload. The signature is not checked yet.
 ///
 /// # Errors
 /// [`Fault::TooMany`] for a payload over [`GOSSIP_MAX_BYTES`], else [`Fault::Undecodable`].
-pub fn decode_gossip(payload: &[u8]) -> Result<SignedMember, Fault> {
+pub fn decode_gossip(payload: &[u8]) -> Result<Gossip, Fault> {
     at_most("bytes", payload.len(), GOSSIP_MAX_BYTES)?;
-    Gossip::from_stored(payload).map(|gossip| gossip.0).map_err(Fault::Undecodable)
+    Gossip::from_stored(payload).map_err(Fault::Undecodable)
 }

@@ -11,11 +11,12 @@ use henge_types::{
 use crate::fault::{Counters, Fault};
 use crate::limits::{ACTIONS_MAX, HEARTBEAT_MIN, HEARTBEATS_PER_SECOND, JOIN_TARGETS_MAX};
 use crate::rng::Rng;
-use crate::view::View;
+use crate::view::{Member, View};
 
 mod action;
 mod config;
 mod detector;
+mod evict;
 mod fetch;
 mod lease;
 mod links;
@@ -28,6 +29,7 @@ mod timers;
 
 pub use action::{Action, Failure, Relay, Token};
 pub use config::{Config, Start};
+pub use evict::WhyNot;
 pub use own::{Declaration, Reservation};
 
 use detector::Detector;
@@ -153,14 +155,18 @@ impl State {
                 let saved_state = view.member(&self.me).map(|record| record.state);
                 let said = Declaration::default().with_custody(custody);
                 self.own.take(saved_state.map_or(said.clone(), |state| said.with_state(state)));
-                for update in view.members {
-                    if let Err(fault) = self.merge_one(update, now) {
-                        tracing::warn!(%fault, "a saved member record is left out");
+                self.view.restore(view.evictions);
+                for saved in view.members {
+                    let peer = saved.known.member.record().peer;
+                    match self.merge_one(saved.known, now) {
+                        Ok(_) => self.view.remember(&peer, saved.electorate),
+                        Err(fault) => tracing::warn!(%fault, "a saved member record is left out"),
                     }
                 }
                 self.persisted = self.view.revision();
                 // Those who are in the saved view are dialled by the caller, from the view.
                 self.actions.retain(|action| !matches!(action, Action::NewMember { .. }));
+                self.return_from_eviction(now);
             }
         }
         if self.is_member() {
@@ -182,7 +188,7 @@ impl State {
         if self.join_targets.contains(&peer) {
             self.links.want(peer, Kind::Join);
         }
-        if self.view.contains(&peer) {
+        if self.view.get(&peer).is_some_and(Member::is_present) {
             self.exchange_with(peer);
         }
         self.probe_at_once(&peer, now);
@@ -298,7 +304,7 @@ impl State {
     /// The interval between two heartbeats of one peer, in a ring of the size that is known.
     #[must_use]
     pub fn heartbeat_interval(&self) -> Duration {
-        let members = u32::try_from(self.view.len()).unwrap_or(u32::MAX);
+        let members = u32::try_from(self.view.present()).unwrap_or(u32::MAX);
         HEARTBEAT_MIN.max(Duration::from_secs(1) * members / HEARTBEATS_PER_SECOND)
     }
 

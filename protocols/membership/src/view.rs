@@ -3,23 +3,32 @@
 //! A view grows by [`View::merge`] only, and the newest record of a member wins, whoever brought it
 //! and in whatever order: two peers that saw the same updates have the same records. Custody maps
 //! travel beside the records and may come later; [`View::needs_custody`] names those that are
-//! missing.
+//! missing. Who was evicted is no member any more, and none of its records of that life or an earlier one
+//! is taken in again.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use henge_types::codec::{self, Stored};
+use henge_types::codec;
 use henge_types::limits::MEMBERS_MAX;
 use henge_types::member::Signer;
 use henge_types::{
     Custody, CustodyDigest, CustodyMap, Incarnation, MemberError, MemberRecord, MemberState, Multiaddr, Now,
     PartitionCount, PeerId, RingId, SignedMember, Weight, Zone,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
 use crate::message::{Known, Update};
+
+mod evictions;
+mod saved;
+
+pub use evictions::Eviction;
+pub(crate) use evictions::Judged;
+pub use saved::{SavedMember, SavedView};
+
+use evictions::Waiting;
 
 /// What one peer knows of one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +37,7 @@ pub struct Member {
     custody: CustodyMap,
     held: CustodyDigest,
     heard_at: Duration,
+    electorate: u16,
 }
 
 impl Member {
@@ -61,11 +71,25 @@ impl Member {
         self.heard_at
     }
 
+    /// How many members were active when this peer last heard of it at first hand, in this life of both;
+    /// 0 if it did not, or was not active itself.
+    #[must_use]
+    pub fn electorate(&self) -> u16 {
+        self.electorate
+    }
+
+    /// Whether it has not left.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.record().state != MemberState::Left
+    }
+
     fn known(&self) -> Known {
         let record = self.record();
         Known {
             peer: record.peer,
             incarnation: record.incarnation,
+            state: record.state,
             counter: record.counter,
             custody: self.held,
         }
@@ -83,6 +107,8 @@ pub enum Merged {
     Same,
     /// The record is older than the one known, which stays.
     Older,
+    /// The record is of a life that an eviction has ended.
+    Evicted,
 }
 
 /// What one peer knows of all members, itself included once it has declared itself.
@@ -92,7 +118,12 @@ pub struct View {
     count: PartitionCount,
     nothing: CustodyDigest,
     members: BTreeMap<PeerId, Member>,
+    evictions: BTreeMap<PeerId, Eviction>,
+    evictions_digest: u64,
+    waiting: Waiting,
     needs: BTreeSet<PeerId>,
+    active: u16,
+    present: usize,
     generation: u64,
     placed_generation: u64,
     revision: u64,
@@ -113,7 +144,12 @@ impl View {
             count,
             nothing: CustodyMap::uniform(count, Custody::None).digest(),
             members: BTreeMap::new(),
+            evictions: BTreeMap::new(),
+            evictions_digest: 0,
+            waiting: Waiting::default(),
             needs: BTreeSet::new(),
+            active: 0,
+            present: 0,
             generation: 0,
             placed_generation: 0,
             revision: 0,
@@ -121,11 +157,11 @@ impl View {
         }
     }
 
-    /// Takes an update in: the higher (incarnation, counter) wins, and a custody map counts if it
+    /// Takes an update in: the later record wins ([`MemberRecord::age`]), and a custody map counts if it
     /// is the one that the newest record speaks of. A signature is checked only where the
     /// record would be newer, because that costs more than all the rest.
     ///
-    /// Two records with the same incarnation and counter should not exist; where they do (two
+    /// Two records with the same incarnation, state and counter should not exist; where they do (two
     /// processes with one identity), all peers keep the same one of them.
     ///
     /// # Errors
@@ -139,8 +175,11 @@ impl View {
         if !holds_key(&peer) {
             return Err(MemberError::HashedKey { peer }.into());
         }
+        if self.is_evicted(&peer, record.incarnation) {
+            return Ok(Merged::Evicted);
+        }
         let merged = match self.members.get(&peer) {
-            None if self.is_full() => return Err(Fault::ViewFull { peer }),
+            None if !self.has_room_for(&peer) => return Err(Fault::ViewFull { peer }),
             None => Merged::New,
             Some(known) => match order(&update.member, &known.signed) {
                 Ordering::Greater => Merged::Newer,
@@ -157,7 +196,7 @@ impl View {
                 self.count_conflict(&update.member);
                 self.apply(update, now);
             }
-            Merged::Same | Merged::Older => self.fill(&peer, update.custody),
+            Merged::Same | Merged::Older | Merged::Evicted => self.fill(&peer, update.custody),
         }
         Ok(merged)
     }
@@ -179,6 +218,12 @@ impl View {
         self.members.contains_key(peer)
     }
 
+    /// How many members are known that have not left.
+    #[must_use]
+    pub fn present(&self) -> usize {
+        self.present
+    }
+
     /// How many members are known, in whatever state.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -191,9 +236,10 @@ impl View {
         self.members.is_empty()
     }
 
-    /// Whether there is no room for another member.
-    pub(crate) fn is_full(&self) -> bool {
-        self.members.len() >= MEMBERS_MAX
+    /// Whether `peer` has a seat, or there is one for it. There are [`MEMBERS_MAX`]; who was evicted keeps
+    /// its own, so that it can come back.
+    pub(crate) fn has_room_for(&self, peer: &PeerId) -> bool {
+        self.knows(peer) || self.members.len() + self.evictions.len() < MEMBERS_MAX
     }
 
     /// The ring, unless the peer is in none yet.
@@ -203,7 +249,8 @@ impl View {
     }
 
     /// Rises exactly when something changes that placement or voters depend on: who is a
-    /// member, and its state, weight, zone, incarnation or custody map. Not with heartbeats.
+    /// member, and its state, weight, zone, incarnation or custody map; and with each eviction. Not with
+    /// heartbeats.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
@@ -246,24 +293,23 @@ impl View {
         self.members.values().map(Member::known).collect()
     }
 
-    /// The form in which the view is saved. A custody map that is not current is left out: it
-    /// is fetched again.
-    #[must_use]
-    pub fn to_saved(&self) -> Option<SavedView> {
-        let members = self.members.keys().filter_map(|peer| self.update(peer)).collect();
-        self.ring.map(|ring| SavedView { ring, members })
-    }
-
     /// Takes the own record in: it needs no check.
     pub(crate) fn declare(&mut self, own: Update, now: Now) {
         self.apply(own, now);
     }
 
-    /// Forgets the own record, which belongs to an earlier life or run.
-    pub(crate) fn retract(&mut self, me: &PeerId) {
-        if let Some(old) = self.members.remove(me) {
-            self.needs.remove(me);
-            self.note_changes(Some(Facts::of(&old)), None);
+    /// `peer` was heard of at first hand.
+    pub(crate) fn witness(&mut self, peer: &PeerId, me: &PeerId) {
+        let active = |member: &Member| member.record().state == MemberState::Active;
+        let takes_part = self.members.get(me).is_some_and(active);
+        self.remember(peer, if takes_part { self.active } else { 0 });
+    }
+
+    /// How `peer` was heard of last.
+    pub(crate) fn remember(&mut self, peer: &PeerId, electorate: u16) {
+        if let Some(member) = self.members.get_mut(peer).filter(|member| member.electorate != electorate) {
+            member.electorate = electorate;
+            self.revision += 1;
         }
     }
 
@@ -278,6 +324,9 @@ impl View {
             (None, _) => self.nothing,
         };
         self.note_changes(old.as_ref().map(Facts::of), Some(Facts { record, held }));
+        // Whatever was said against it, it is heard of again.
+        self.waiting.clear(&peer);
+        let electorate = old.as_ref().filter(|_| same_life).map_or(0, Member::electorate);
         let custody = match (update.custody, old) {
             (Some(map), _) => map,
             // An old map is better than none for a moment: most of it is still right, and where
@@ -286,7 +335,7 @@ impl View {
             // What was true of the last life of its store says nothing of this one.
             (None, _) => CustodyMap::uniform(self.count, Custody::None),
         };
-        let member = Member { custody, held, heard_at: now.monotonic, signed: update.member };
+        let member = Member { custody, held, heard_at: now.monotonic, electorate, signed: update.member };
         if member.custody_is_current() {
             self.needs.remove(&peer);
         } else {
@@ -326,6 +375,10 @@ impl View {
     }
 
     fn note_changes(&mut self, old: Option<Facts<'_>>, new: Option<Facts<'_>>) {
+        self.active = self.active + u16::from(new.is_some_and(Facts::is_active))
+            - u16::from(old.is_some_and(Facts::is_active));
+        self.present = self.present + usize::from(new.is_some_and(Facts::is_present))
+            - usize::from(old.is_some_and(Facts::is_present));
         if old.and_then(Facts::placed) != new.and_then(Facts::placed) {
             self.placed_generation += 1;
         }
@@ -358,8 +411,16 @@ impl<'a> Facts<'a> {
         (self.record.weight, self.record.zone.as_ref())
     }
 
+    fn is_active(self) -> bool {
+        self.record.state == MemberState::Active
+    }
+
+    fn is_present(self) -> bool {
+        self.record.state != MemberState::Left
+    }
+
     fn placed(self) -> Option<Placed<'a>> {
-        (self.record.state == MemberState::Active).then_some(self.share())
+        self.is_active().then_some(self.share())
     }
 
     fn voting(self) -> Voting<'a> {
@@ -377,7 +438,7 @@ pub(crate) fn holds_key(peer: &PeerId) -> bool {
     peer.as_ref().code() == 0
 }
 
-// By (incarnation, counter). A tie between different records is decided by their bytes, so that
+// By age. A tie between different records is decided by their bytes, so that
 // all peers decide alike.
 fn order(a: &SignedMember, b: &SignedMember) -> Ordering {
     if a.is_newer_than(b) {
@@ -389,25 +450,4 @@ fn order(a: &SignedMember, b: &SignedMember) -> Ordering {
     } else {
         codec::encode(a).ok().cmp(&codec::encode(b).ok())
     }
-}
-
-/// The saved form of a view.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedView {
-    /// The ring.
-    pub ring: RingId,
-    /// All members, in the order of their peer ids.
-    pub members: Vec<Update>,
-}
-
-impl SavedView {
-    /// What was saved of `peer`.
-    #[must_use]
-    pub fn member(&self, peer: &PeerId) -> Option<&MemberRecord> {
-        self.members.iter().map(|update| update.member.record()).find(|record| record.peer == *peer)
-    }
-}
-
-impl Stored for SavedView {
-    const VERSION: u8 = 1;
 }

@@ -166,7 +166,11 @@ fn whose_accusation_is_ahead_is_asked_for_the_record() {
     state.handle_connected(made_up(2), at(1));
     for action in drain(&mut state) {
         if let Action::Send { token, .. } = action {
-            state.on_response(token, Ok(Response::Exchanged { updates: vec![], wanted: vec![] }), at(2));
+            state.on_response(
+                token,
+                Ok(Response::Exchanged { updates: vec![], wanted: vec![], accused: vec![] }),
+                at(2),
+            );
         }
     }
     tell(&mut state, vec![accusing(made_up(2), 2, &[suspect(made_up(1), 1, 1)])]);

@@ -17,15 +17,23 @@ use henge_membership::limits::{
     FAULTS_PER_MESSAGE_MAX, GOSSIP_MAX_BYTES, JOIN_TARGETS_MAX, LINKS_MAX, SUMMARY_MAX, UPDATES_MAX,
 };
 use henge_membership::{
-    Action, Fault, Known, Refusal, Relay, Request, Response, State, Token, Update, encode_gossip,
+    Action, Fault, Gossip, Known, Refusal, Relay, Request, Response, State, Token, Update, encode_gossip,
 };
 use henge_types::limits::MEMBERS_MAX;
-use henge_types::{Custody, Incarnation, MemberError, PeerId, RingId, SignedMember};
+use henge_types::{Custody, Incarnation, MemberError, MemberState, PeerId, RingId, SignedMember};
 
 const MALLORY: u8 = 66;
 
+fn pushed(updates: Vec<Update>) -> Request {
+    Request::Push { ring: RING, updates, accused: vec![] }
+}
+
+fn exchange(summary: Vec<Known>) -> Request {
+    Request::Exchange { ring: RING, summary, evicted: vec![], pending: 0 }
+}
+
 fn push(state: &mut State, updates: Vec<Update>) -> Response {
-    state.on_request(peer(MALLORY), Request::Push { ring: RING, updates }, at(9))
+    state.on_request(peer(MALLORY), pushed(updates), at(9))
 }
 
 fn faults(state: &mut State) -> Vec<Fault> {
@@ -41,7 +49,7 @@ fn forged(who: PeerId, counter: u64) -> Update {
 }
 
 fn gossip(update: &Update) -> Vec<u8> {
-    encode_gossip(&update.member).unwrap().to_vec()
+    encode_gossip(&Gossip::Member(update.member.clone())).unwrap().to_vec()
 }
 
 /// A member that knows peers 1 (itself) and 2.
@@ -57,16 +65,17 @@ fn messages_over_a_bound_are_refused_unread() {
     let known = Known {
         peer: peer(3),
         incarnation: Incarnation(1),
+        state: MemberState::Active,
         counter: 1,
         custody: map(Custody::None).digest(),
     };
     let one = plain(record(peer(3), 1, 1));
     let mut state = member();
     for request in [
-        Request::Push { ring: RING, updates: vec![one.clone(); 10_000] },
-        Request::Push { ring: RING, updates: vec![one; UPDATES_MAX + 1] },
+        pushed(vec![one.clone(); 10_000]),
+        pushed(vec![one; UPDATES_MAX + 1]),
         Request::Fetch { ring: RING, peers: vec![peer(1); UPDATES_MAX + 1] },
-        Request::Exchange { ring: RING, summary: vec![known; SUMMARY_MAX + 1] },
+        exchange(vec![known; SUMMARY_MAX + 1]),
     ] {
         assert_eq!(state.on_request(peer(MALLORY), request, at(9)), Response::Refused(Refusal::TooMany));
         assert!(matches!(faults(&mut state)[..], [Fault::TooMany { .. }]));
@@ -197,12 +206,12 @@ fn a_full_view_keeps_its_members() {
     let stranger = Known {
         peer: peer(3),
         incarnation: Incarnation(1),
+        state: MemberState::Active,
         counter: 1,
         custody: map(Custody::None).digest(),
     };
-    let answer =
-        state.on_request(peer(MALLORY), Request::Exchange { ring: RING, summary: vec![stranger] }, at(9));
-    let Response::Exchanged { updates, wanted } = answer else { unreachable!("{answer:?}") };
+    let answer = state.on_request(peer(MALLORY), exchange(vec![stranger]), at(9));
+    let Response::Exchanged { updates, wanted, .. } = answer else { unreachable!("{answer:?}") };
     assert_eq!((updates.len(), wanted.len()), (UPDATES_MAX, 0));
 }
 
@@ -236,7 +245,7 @@ fn responses_that_nobody_waits_for_or_of_another_kind_are_not_believed() {
     let actions = drain(&mut state);
     let Action::Send { token, .. } = actions[0].clone() else { unreachable!("{actions:?}") };
     let wanted: Vec<PeerId> = (0..=UPDATES_MAX as u32).map(made_up).collect();
-    state.on_response(token, Ok(Response::Exchanged { updates: vec![], wanted }), at(11));
+    state.on_response(token, Ok(Response::Exchanged { updates: vec![], wanted, accused: vec![] }), at(11));
     assert!(matches!(faults(&mut state)[..], [Fault::TooMany { .. }]));
 }
 
@@ -248,7 +257,11 @@ fn wanted_peers_that_are_unknown_and_full_pages_without_news_lead_to_nothing() {
     let Action::Send { token, .. } = actions[0].clone() else { unreachable!("{actions:?}") };
     let known = state.view().update(&peer(2)).unwrap();
     let wanted: Vec<PeerId> = (0..UPDATES_MAX as u32).map(made_up).collect();
-    state.on_response(token, Ok(Response::Exchanged { updates: vec![known; UPDATES_MAX], wanted }), at(11));
+    state.on_response(
+        token,
+        Ok(Response::Exchanged { updates: vec![known; UPDATES_MAX], wanted, accused: vec![] }),
+        at(11),
+    );
     assert_eq!(drain(&mut state), []);
 }
 

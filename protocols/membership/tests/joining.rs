@@ -14,7 +14,8 @@ use common::{
     start, tick, with_map,
 };
 use henge_membership::{
-    Action, Failure, Fault, Phase, Refusal, Request, Reservation, Response, SavedView, Start, State, Token,
+    Action, Failure, Fault, Phase, Refusal, Request, Reservation, Response, SavedMember, SavedView, Start,
+    State, Token, Update,
 };
 use henge_types::{ClusterName, ClusterParams, Custody, Incarnation, RingId, RingSecret};
 
@@ -42,13 +43,18 @@ fn asking() -> (State, Token) {
     (state, token_of(&actions))
 }
 
+fn saved(members: Vec<Update>) -> SavedView {
+    let members = members.into_iter().map(|known| SavedMember { known, electorate: 0 }).collect();
+    SavedView { members, ..SavedView::empty(RING) }
+}
+
 fn restarted(ring: RingId) -> State {
     let how = Start::Restart {
         ring,
         secret: SECRET,
         reserved: Reservation { incarnation: Incarnation(5), upto: 100 },
         custody: map(Custody::Full),
-        view: SavedView { ring, members: vec![] },
+        view: SavedView::empty(ring),
     };
     start(2, how, at(0))
 }
@@ -107,7 +113,7 @@ fn a_saved_record_beyond_the_saved_counters_shows_that_they_were_rolled_back() {
         secret: SECRET,
         reserved: Reservation { incarnation: Incarnation(5), upto: 100 },
         custody: map(Custody::Full),
-        view: SavedView { ring: RING, members: vec![with_map(record(peer(2), 5, 100), map(Custody::Full))] },
+        view: saved(vec![with_map(record(peer(2), 5, 100), map(Custody::Full))]),
     };
     let mut state = start(2, how, at(0));
     let actions = settle(&mut state, at(0));
@@ -141,7 +147,7 @@ fn those_who_were_saved_are_no_news_at_a_restart() {
         secret: SECRET,
         reserved: Reservation { incarnation: Incarnation(5), upto: 100 },
         custody: map(Custody::Full),
-        view: SavedView { ring: RING, members: others },
+        view: saved(others),
     };
     let mut state = start(2, how, at(0));
     let actions = settle(&mut state, at(0));
@@ -159,7 +165,7 @@ fn a_newcomer_tells_who_let_it_in_of_itself_in_a_ring_of_any_size() {
     let updates = updates.chain([host]).collect();
     state.on_response(
         token,
-        Ok(Response::Welcome { ring: RING, secret: SECRET, params: params(), updates }),
+        Ok(Response::Welcome { ring: RING, secret: SECRET, params: params(), updates, accused: vec![] }),
         at(10),
     );
     let actions = settle(&mut state, at(10));
@@ -176,6 +182,7 @@ fn a_welcome_makes_a_member_whose_life_is_later_than_its_last() {
         secret: SECRET,
         params: params(),
         updates: vec![last_life, host.clone()],
+        accused: vec![],
     };
     state.on_response(token, Ok(welcome), at(10));
     let actions = settle(&mut state, at(10));
@@ -184,9 +191,8 @@ fn a_welcome_makes_a_member_whose_life_is_later_than_its_last() {
     assert_eq!(state.incarnation(), Incarnation(2_000_001), "the clock is behind the last life");
     let own = state.view().update(&peer(2)).unwrap();
     assert_eq!(own.custody, Some(map(Custody::None)));
-    let pushed = sends(&actions)
-        .into_iter()
-        .any(|(to, r)| to == peer(1) && *r == Request::Push { ring: RING, updates: vec![own.clone()] });
+    let push = Request::Push { ring: RING, updates: vec![own], accused: vec![] };
+    let pushed = sends(&actions).into_iter().any(|(to, r)| to == peer(1) && *r == push);
     assert!(pushed, "{actions:?}");
     assert_eq!(state.phase(), Phase::Member);
     assert_eq!(state.view().update(&peer(1)), Some(host));
@@ -209,8 +215,12 @@ fn a_peer_that_is_in_no_ring_refuses_everything() {
     let mut state = start(3, Start::Join, at(0));
     for request in [
         Request::Join { params: params(), ring: None },
-        Request::Exchange { ring: RING, summary: vec![] },
-        Request::Push { ring: RING, updates: vec![with_map(record(peer(1), 1, 1), map(Custody::None))] },
+        Request::Exchange { ring: RING, summary: vec![], evicted: vec![], pending: 0 },
+        Request::Push {
+            ring: RING,
+            updates: vec![with_map(record(peer(1), 1, 1), map(Custody::None))],
+            accused: vec![],
+        },
         Request::Fetch { ring: RING, peers: vec![peer(3)] },
     ] {
         assert_eq!(state.on_request(peer(1), request, at(0)), Response::Refused(Refusal::NotMember));
@@ -224,8 +234,8 @@ fn members_of_another_ring_are_refused_with_every_request() {
     let mut state = first(1, at(0));
     for request in [
         Request::Join { params: params(), ring: Some(OTHER) },
-        Request::Exchange { ring: OTHER, summary: vec![] },
-        Request::Push { ring: OTHER, updates: vec![] },
+        Request::Exchange { ring: OTHER, summary: vec![], evicted: vec![], pending: 0 },
+        Request::Push { ring: OTHER, updates: vec![], accused: vec![] },
         Request::Fetch { ring: OTHER, peers: vec![peer(1)] },
     ] {
         assert_eq!(
@@ -274,7 +284,13 @@ fn a_peer_that_does_not_speak_the_protocol_has_another_cluster_name() {
 fn a_welcome_is_checked_by_the_one_who_gets_it() {
     let other_params = params().with_partitions(128).unwrap();
     let (mut state, token) = asking();
-    let welcome = Response::Welcome { ring: RING, secret: SECRET, params: other_params, updates: vec![] };
+    let welcome = Response::Welcome {
+        ring: RING,
+        secret: SECRET,
+        params: other_params,
+        updates: vec![],
+        accused: vec![],
+    };
     state.on_response(token, Ok(welcome), at(5));
     assert_eq!(refusals(&drain(&mut state)), [Refusal::OtherParams { params: other_params }]);
     assert_eq!(state.phase(), Phase::Joining);
@@ -287,7 +303,7 @@ fn a_welcome_is_checked_by_the_one_who_gets_it() {
         member.handle_connected(peer(1), at(0));
         let actions = drain(&mut member);
         assert_eq!(sends(&actions), [(peer(1), &Request::Join { params: params(), ring: Some(RING) })]);
-        let welcome = Response::Welcome { ring, secret, params: params(), updates: vec![] };
+        let welcome = Response::Welcome { ring, secret, params: params(), updates: vec![], accused: vec![] };
         member.on_response(token_of(&actions), Ok(welcome), at(5));
         let said = drain(&mut member);
         if ring == OTHER {
@@ -343,7 +359,7 @@ fn a_custody_map_of_another_length_is_a_mistake_of_the_caller() {
         secret: SECRET,
         reserved: Reservation { incarnation: Incarnation(1), upto: 0 },
         custody,
-        view: SavedView { ring: RING, members: vec![] },
+        view: SavedView::empty(RING),
     };
     let _ = State::new(config(1), how, Box::new(Cheap(peer(1))), at(0));
 }

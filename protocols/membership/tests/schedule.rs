@@ -15,7 +15,7 @@ use common::{
     RING, at, drain, first, made_up, map, peer, plain, record, sends, settle, signed, tick, with_map,
 };
 use henge_membership::{
-    Action, Declaration, Failure, Known, Request, Response, State, Token, Update, decode_gossip,
+    Action, Declaration, Failure, Gossip, Known, Request, Response, State, Token, Update, decode_gossip,
 };
 use henge_types::{Custody, Incarnation, MemberState, Now, PeerId};
 
@@ -35,6 +35,18 @@ fn requests(actions: &[Action]) -> Vec<(PeerId, Token, Request)> {
             _ => None,
         })
         .collect()
+}
+
+fn exchange(summary: Vec<Known>) -> Request {
+    Request::Exchange { ring: RING, summary, evicted: vec![], pending: 0 }
+}
+
+fn exchanged(updates: Vec<Update>, wanted: Vec<PeerId>) -> Response {
+    Response::Exchanged { updates, wanted, accused: vec![] }
+}
+
+fn push(update: Update) -> Request {
+    Request::Push { ring: RING, updates: vec![update], accused: vec![] }
 }
 
 fn published(actions: &[Action]) -> usize {
@@ -77,7 +89,7 @@ fn a_heartbeat_is_a_higher_counter_in_a_signed_record() {
             .into_iter()
             .find_map(|a| if let Action::Publish { payload } = a { Some(payload) } else { None });
         let Some(payload) = payload else { continue };
-        let said = decode_gossip(&payload).unwrap();
+        let Gossip::Member(said) = decode_gossip(&payload).unwrap() else { panic!("no record") };
         assert!(said.record().counter > last);
         assert_eq!(said.record().records, 42);
         last = said.record().counter;
@@ -107,17 +119,17 @@ fn one_exchange_at_a_time_with_one_peer() {
     let mut state = ring_of(2);
     state.handle_connected(made_up(1), at(1));
     let sent = requests(&drain(&mut state));
-    assert_eq!(sent[0].2, Request::Exchange { ring: RING, summary: state.view().summary() });
+    assert_eq!(sent[0].2, exchange(state.view().summary()));
     for _ in 0..5 {
         state.exchange_with(made_up(1));
         state.exchange_with(made_up(2));
     }
     assert_eq!(drain(&mut state), [], "one is in flight, and the other peer is not connected");
-    let answer = Response::Exchanged { updates: vec![], wanted: vec![peer(1)] };
+    let answer = exchanged(vec![], vec![peer(1)]);
     state.on_response(sent[0].1, Ok(answer), at(2));
     let next = requests(&drain(&mut state));
     let own = state.view().update(&peer(1)).unwrap();
-    assert_eq!(next[0].2, Request::Push { ring: RING, updates: vec![own] });
+    assert_eq!(next[0].2, push(own));
     assert!(matches!(next[1].2, Request::Exchange { .. }));
     assert_eq!(next.len(), 2);
 }
@@ -140,7 +152,7 @@ fn a_random_member_is_asked_for_its_view_every_ten_seconds() {
                 continue;
             }
             *asked.entry(to).or_default() += 1;
-            state.on_response(token, Ok(Response::Exchanged { updates: vec![], wanted: vec![] }), now);
+            state.on_response(token, Ok(exchanged(vec![], vec![])), now);
         }
     };
     answer(&mut state, at(1), &mut asked);
@@ -166,7 +178,7 @@ fn in_a_small_ring_a_declaration_goes_straight_to_the_connected_members() {
     let actions = drain(&mut state);
     let own = state.view().update(&peer(1)).unwrap();
     assert_eq!(own.custody.as_ref(), Some(state.view().get(&peer(1)).unwrap().custody()));
-    let push = Request::Push { ring: RING, updates: vec![own] };
+    let push = push(own);
     let mut to = sends(&actions);
     to.sort_by_key(|(to, _)| *to);
     let mut wanted = [(made_up(1), &push), (made_up(2), &push)];
@@ -196,7 +208,7 @@ fn a_push_that_was_lost_is_repeated_with_the_newest_word() {
     state.handle_timeout(at(1003));
     let repeated = |state: &mut State| {
         let own = state.view().update(&peer(1)).unwrap();
-        let push = Request::Push { ring: RING, updates: vec![own] };
+        let push = push(own);
         requests(&drain(state)).into_iter().find(|(to, _, r)| *to == made_up(1) && *r == push)
     };
     let (_, token, _) = repeated(&mut state).unwrap();
@@ -248,7 +260,7 @@ fn a_custody_map_is_fetched_from_the_member_itself_and_else_from_another() {
     let mut state = ring_of(2);
     (1..=2).for_each(|n| state.handle_connected(made_up(n), at(1)));
     for (_, token, _) in requests(&drain(&mut state)) {
-        state.on_response(token, Ok(Response::Exchanged { updates: vec![], wanted: vec![] }), at(1));
+        state.on_response(token, Ok(exchanged(vec![], vec![])), at(1));
     }
     let full = with_map(record(made_up(1), 1, 2), map(Custody::Full));
     let mut heartbeat = full.clone();
@@ -310,7 +322,7 @@ fn an_answer_to_a_connection_that_is_gone_is_not_waited_for() {
     state.handle_connected(made_up(1), at(3));
     let new = requests(&drain(&mut state));
     let news = vec![plain(record(made_up(7), 1, 1))];
-    let answer = Response::Exchanged { updates: news, wanted: vec![] };
+    let answer = exchanged(news, vec![]);
     state.on_response(old[0].1, Ok(answer.clone()), at(4));
     assert!(!state.view().contains(&made_up(7)));
     state.exchange_with(made_up(1));
@@ -325,11 +337,11 @@ fn a_full_answer_with_news_is_followed_by_the_next_exchange_at_once() {
     state.handle_connected(made_up(1), at(1));
     let sent = requests(&drain(&mut state));
     let page = |from: u32, len: u32| (from..from + len).map(|n| plain(record(made_up(n), 1, 1))).collect();
-    let answer = Response::Exchanged { updates: page(100, 128), wanted: vec![] };
+    let answer = exchanged(page(100, 128), vec![]);
     state.on_response(sent[0].1, Ok(answer), at(2));
     let sent = requests(&drain(&mut state));
     assert_eq!(sent.len(), 1);
-    let answer = Response::Exchanged { updates: page(300, 5), wanted: vec![] };
+    let answer = exchanged(page(300, 5), vec![]);
     state.on_response(sent[0].1, Ok(answer), at(3));
     assert_eq!(requests(&drain(&mut state)), []);
     assert_eq!(state.view().len(), 2 + 128 + 5);
@@ -354,6 +366,7 @@ fn an_exchange_brings_what_each_knows_better_and_no_map_twice() {
     let known = |n: u32, incarnation, counter, custody: &henge_types::CustodyMap| Known {
         peer: made_up(n),
         incarnation: Incarnation(incarnation),
+        state: MemberState::Active,
         counter,
         custody: custody.digest(),
     };
@@ -368,8 +381,8 @@ fn an_exchange_brings_what_each_knows_better_and_no_map_twice() {
         known(6, 1, 6, &full), // newer
         known(8, 1, 1, &full), // unknown here; 7 is unknown there
     ];
-    let answer = state.on_request(made_up(1), Request::Exchange { ring: RING, summary }, at(1));
-    let Response::Exchanged { mut updates, mut wanted } = answer else { unreachable!("{answer:?}") };
+    let answer = state.on_request(made_up(1), exchange(summary), at(1));
+    let Response::Exchanged { mut updates, mut wanted, .. } = answer else { unreachable!("{answer:?}") };
     updates.sort_by_key(|update| update.member.record().peer);
     wanted.sort();
     let bare = Update { custody: None, ..mine[1].clone() };

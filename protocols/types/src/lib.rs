@@ -6,13 +6,15 @@
 //! | [`clock`], [`record`], [`digest`] | dots, clocks, records as dotted causal containers, their digests |
 //! | [`context`] | the opaque causality token that a get returns and a put takes |
 //! | [`cluster`] | ring id, ring secret, and the parameters fixed when a ring is born |
-//! | [`member`], [`custody`], [`voters`] | signed member records, what each member has, who votes |
+//! | [`member`], [`accusation`] | signed member records, and signed accusations against members |
+//! | [`custody`], [`voters`] | what each member has, who votes |
 //! | [`tree`] | the hash tree over all records of a store |
 //! | [`codec`] | CBOR with a version byte for what is stored, strict decoding for all |
 //! | [`limits`] | every bound, with its reason |
 //!
 //! Nothing here does I/O, reads a clock or draws randomness.
 
+pub mod accusation;
 pub mod clock;
 pub mod cluster;
 pub mod codec;
@@ -28,6 +30,7 @@ pub mod time;
 pub mod tree;
 pub mod voters;
 
+pub use accusation::{Accusation, AccusationError, Cause, SignedAccusation};
 pub use clock::{ActorId, Clock, Dot};
 pub use cluster::{ClusterName, ClusterParams, ParamsError, RingId, RingSecret};
 pub use codec::DecodeError;

@@ -35,6 +35,8 @@ pub const SUSPECTS_MAX: usize = 48;
 pub const MEMBER_RECORD_MAX_BYTES: usize = 8 << 10;
 /// Longest signature of a member record, in bytes (Ed25519 needs 64).
 pub const SIGNATURE_MAX_BYTES: usize = 128;
+/// Largest encoded accusation, in bytes: two peer ids, a ring, four numbers and their names.
+pub const ACCUSATION_MAX_BYTES: usize = 224;
 /// Members that one view holds. Records of further peers are refused and counted.
 pub const MEMBERS_MAX: usize = 4096;
 /// Largest weight of a peer. One unit is 256 tokens (`ClusterParams::tokens_per_weight`).

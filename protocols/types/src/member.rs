@@ -118,15 +118,16 @@ impl fmt::Display for Zone {
     }
 }
 
-/// What a member wants to be in the ring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What a member wants to be in the ring, in the order in which it goes through this: never back within one
+/// incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberState {
     /// It is placed: partitions are assigned to it.
     Active,
     /// It is no longer placed, and gives its partitions up.
     Leaving,
-    /// It has given everything up.
+    /// It has given everything up, and is nobody's contact any more.
     Left,
 }
 
@@ -160,14 +161,27 @@ pub struct MemberRecord {
     /// Whom it takes to be gone: up to [`SUSPECTS_MAX`], rising by peer id, each once.
     #[serde(default)]
     pub suspects: Vec<Suspect>,
+    /// A digest of the evictions that it knows of; 0 for none. Who sees another one here than its own may
+    /// have been evicted without knowing.
+    #[serde(default)]
+    pub evictions: u64,
 }
 
-/// An accusation: the accuser hears nothing of a peer, and this is the last record of it that it
-/// knows. It says nothing of a peer that has signed a later one.
+impl MemberRecord {
+    /// What orders the records of one peer: the greatest is its last word. The state comes before the
+    /// counter, so that nobody comes back from leaving in the same life, even if it forgot that it left.
+    #[must_use]
+    pub fn age(&self) -> (Incarnation, MemberState, u64) {
+        (self.incarnation, self.state, self.counter)
+    }
+}
+
+/// A suspicion: its author hears nothing of a peer, and this is the last record of it that it knows.
+/// It says nothing of a peer that has signed a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(PeerId, Incarnation, u64)", into = "(PeerId, Incarnation, u64)")]
 pub struct Suspect {
-    /// Who is accused.
+    /// Who is suspected.
     pub peer: PeerId,
     /// The incarnation in its last record.
     pub incarnation: Incarnation,
@@ -229,7 +243,7 @@ pub enum MemberError {
     },
 }
 
-/// How member records are signed and checked. Passed in, so that the core stays free of keys
+/// How member records and accusations are signed and checked. Passed in, so that the core stays free of keys
 /// and a simulator can use cheap ones.
 pub trait Signer: Send {
     /// Signs `message` as the local peer.
@@ -282,10 +296,10 @@ impl SignedMember {
         &self.record
     }
 
-    /// Whether this is a later word of the same peer than `other`.
+    /// Whether this is a later word of the same peer than `other`: see [`MemberRecord::age`].
     #[must_use]
     pub fn is_newer_than(&self, other: &Self) -> bool {
-        (self.record.incarnation, self.record.counter) > (other.record.incarnation, other.record.counter)
+        self.record.age() > other.record.age()
     }
 }
 
@@ -331,9 +345,9 @@ fn check_lists(record: &MemberRecord) -> Result<(), MemberError> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct SignedRepr {
-    payload: Bytes,
-    signature: Bytes,
+pub(crate) struct SignedRepr {
+    pub(crate) payload: Bytes,
+    pub(crate) signature: Bytes,
 }
 
 impl TryFrom<SignedRepr> for SignedMember {

@@ -32,7 +32,7 @@ pub enum Action {
     },
     /// Publish on the topic of the cluster.
     Publish {
-        /// The own record, as [`encode_gossip`](crate::encode_gossip) makes it.
+        /// As [`encode_gossip`](crate::encode_gossip) makes it.
         payload: Bytes,
     },
     /// Save the view; it may replace one that is not saved yet. At most one in a second.
@@ -61,6 +61,14 @@ pub enum Action {
     Reborn {
         /// The new incarnation.
         incarnation: Incarnation,
+    },
+    /// This peer was evicted, and goes on in a new life with custody of nothing: as [`Action::Reborn`], but
+    /// its store has all that it had. Whether that may still be declared depends on how long ago it was.
+    Evicted {
+        /// The new incarnation.
+        incarnation: Incarnation,
+        /// When it was evicted: the last of the accusations that were needed, by the clock of its author.
+        at_unix_ms: u64,
     },
     /// [`View::generation`](crate::View::generation) rose.
     Changed {

@@ -18,14 +18,15 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use henge_types::limits::SUSPECTS_MAX;
-use henge_types::{MemberState, Now, PeerId, Suspect};
+use henge_types::{Now, PeerId, Suspect};
 use sha2::{Digest, Sha256};
 
 use super::lease::Heard;
 use super::links::Kind;
 use super::{Action, State};
 use crate::limits::{
-    ACCUSERS, OVERDUE_HEARTBEATS, OVERDUE_MARGIN, PROBE_EVERY, PROBE_RETRY, PROBE_TARGETS, PROBE_TIMEOUT,
+    ACCUSERS, LATE, OVERDUE_HEARTBEATS, OVERDUE_MARGIN, PROBE_EVERY, PROBE_RETRY, PROBE_TARGETS,
+    PROBE_TIMEOUT, WAKING_AFTER,
 };
 use crate::rng::Rng;
 use crate::view::Member;
@@ -129,21 +130,35 @@ impl State {
 
     // The newest record of a member that has not left, as an accusation names it.
     fn present(&self, peer: &PeerId) -> Option<Suspect> {
-        let record = self.view.get(peer)?.record();
-        let newest = Suspect { peer: *peer, incarnation: record.incarnation, counter: record.counter };
-        (record.state != MemberState::Left).then_some(newest)
+        let record = self.view.get(peer).filter(|member| member.is_present())?.record();
+        Some(Suspect { peer: *peer, incarnation: record.incarnation, counter: record.counter })
     }
 
     fn accusers_needed(&self) -> usize {
-        let present = self.view.iter().filter(|(_, member)| member.record().state != MemberState::Left);
-        if present.take(ACCUSERS + 1).count() > ACCUSERS { ACCUSERS } else { 1 }
+        if self.view.present() > ACCUSERS { ACCUSERS } else { 1 }
     }
 
-    fn assess(&mut self, peers: impl IntoIterator<Item = PeerId>) {
+    /// For how long `peer` is down, in the time for which this peer ran.
+    pub(super) fn down_for(&self, peer: &PeerId, at: Duration) -> Option<Duration> {
+        let since = self.detector.accusations.down_since(peer)?;
+        // If timers wait that are overdue, this peer has not noticed yet that it did not run.
+        let at = self.detector.next().map_or(at, |due| at.min(due + LATE));
+        Some(self.detector.pace.ran(at).saturating_sub(since))
+    }
+
+    /// `peer` is no member any more.
+    pub(super) fn forget(&mut self, peer: &PeerId) {
+        self.detector.heard.remove(peer);
+        self.detector.suspected.remove(peer);
+        self.detector.circle.others.remove(&Circle::place(peer));
+    }
+
+    fn assess(&mut self, peers: impl IntoIterator<Item = PeerId>, at: Duration) {
         let needed = self.accusers_needed();
+        let ran = self.detector.pace.ran(at);
         for peer in peers {
             let down = peer != self.me && self.holding(&peer).take(needed).count() == needed;
-            if self.detector.accusations.judge(peer, down) {
+            if self.detector.accusations.judge(peer, down, ran) && self.view.contains(&peer) {
                 self.actions.push_back(Action::Health { peer, down });
             }
         }
@@ -163,11 +178,11 @@ impl State {
         }
         if self.view.generation() == self.detector.assessed {
             let about = before.iter().chain(&after).map(|suspect| suspect.peer);
-            self.assess(about.chain([peer]).collect::<Vec<_>>());
+            self.assess(about.chain([peer]).collect::<Vec<_>>(), now.monotonic);
         } else {
             // Somebody came or left: more or fewer accusers may be needed, and count.
             self.detector.assessed = self.view.generation();
-            self.assess(self.detector.accusations.accused().into_iter().chain([peer]));
+            self.assess(self.detector.accusations.accused().into_iter().chain([peer]), now.monotonic);
         }
     }
 
@@ -176,9 +191,13 @@ impl State {
         let ran = self.detector.pace.ran(now.monotonic);
         let heard = self.detector.heard.entry(peer).or_insert_with(|| Heard::new(ran));
         heard.note(record, &self.me, ran);
+        let same_evictions = record.evictions == self.view.evictions_digest();
         self.detector.suspected.remove(&peer);
         self.detector.probes.heard(&peer);
         self.detector.circle.others.entry(Circle::place(&peer)).or_insert(peer);
+        if !same_evictions {
+            self.exchange_with(peer);
+        }
     }
 
     // What this peer does about the accusations of `by`.
@@ -245,6 +264,9 @@ impl State {
     fn pardon(&mut self, late: Duration, at: Duration) {
         let Self { detector, rng, .. } = self;
         detector.probes.restart(|| in_a_period(rng, at));
+        if late >= WAKING_AFTER {
+            detector.accusations.restart(detector.pace.ran(at));
+        }
         self.notice_waking(late, at);
     }
 

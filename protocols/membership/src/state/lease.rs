@@ -1,7 +1,7 @@
 //! Whether this peer may be sure that the others still count on it.
 //!
 //! A peer that was cut off may have been evicted meanwhile. So it counts the members whose newest
-//! record does not suspect it and is *fresh*: it came by gossip, which passes on what is new and nothing
+//! record does not suspect it, speaks of the same evictions that this peer knows of, and is *fresh*: it came by gossip, which passes on what is new and nothing
 //! else, or from its author. What a third peer tells of a member may be long past. What comes right
 //! after this peer did not run for a while may have waited in buffers, and is not fresh either. A peer
 //! that starts has heard nothing fresh: it earns its lease with the first heartbeats and answers.
@@ -24,11 +24,13 @@ pub(super) struct Heard {
     // Its newest record does not suspect this peer.
     vouches: bool,
     left: bool,
+    // The evictions that it knew then.
+    evictions: u64,
 }
 
 impl Heard {
     pub(super) fn new(ran: Duration) -> Self {
-        Self { ran, fresh: None, vouches: false, left: false }
+        Self { ran, fresh: None, vouches: false, left: false, evictions: 0 }
     }
 
     pub(super) fn ran(&self) -> Duration {
@@ -46,6 +48,7 @@ impl Heard {
         let named = record.suspects.iter().any(|suspect| suspect.peer == *me);
         self.vouches = !named && record.suspects.len() < SUSPECTS_MAX;
         self.left = record.state == MemberState::Left;
+        self.evictions = record.evictions;
     }
 }
 
@@ -57,7 +60,9 @@ impl State {
     pub fn has_lease(&self, now: Now) -> bool {
         let lease = self.lease();
         let vouches = |heard: &Heard| {
-            heard.vouches && heard.fresh.is_some_and(|at| now.monotonic.saturating_sub(at) <= lease)
+            heard.vouches
+                && heard.evictions == self.view.evictions_digest()
+                && heard.fresh.is_some_and(|at| now.monotonic.saturating_sub(at) <= lease)
         };
         let (mut ring, mut sure) = (1, 1);
         for heard in self.detector.heard.values().filter(|heard| !heard.left) {
@@ -84,6 +89,7 @@ impl State {
         if let Some(heard) = self.detector.heard.get_mut(peer) {
             heard.fresh = Some(at);
         }
+        self.view.witness(peer, &self.me);
     }
 
     pub(super) fn notice_waking(&mut self, late: Duration, at: Duration) {

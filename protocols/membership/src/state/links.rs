@@ -41,6 +41,8 @@ pub(super) struct Link {
     exchange: Slot,
     /// Of whom it has to be told.
     pub(super) owed: BTreeSet<PeerId>,
+    /// Of the accusations against whom it has to be told.
+    pub(super) owed_accused: BTreeSet<PeerId>,
     /// About whom it is to be asked.
     pub(super) fetch_of: BTreeSet<PeerId>,
     /// About whom it has been asked.

@@ -33,7 +33,8 @@ pub struct Declaration {
 }
 
 impl Declaration {
-    /// What it wants to be in the ring.
+    /// What it wants to be in the ring. There is no way back: an earlier state than the present one is no
+    /// news.
     #[must_use]
     pub fn with_state(self, state: MemberState) -> Self {
         Self { state: Some(state), ..self }
@@ -150,11 +151,17 @@ impl Own {
         (incarnation, counter) < (self.incarnation, self.next)
     }
 
-    /// Takes over what is declared. Says whether it is news.
+    /// Whether a record of this life has a later state than this peer knows of: it forgot that it leaves.
+    pub(super) fn forgot_to_leave(&self, incarnation: Incarnation, state: MemberState) -> bool {
+        incarnation >= self.incarnation && state > self.state
+    }
+
+    /// Takes over what is declared; a state only if it is a later one. Says whether it is news.
     pub(super) fn take(&mut self, declaration: Declaration) -> bool {
         let Declaration { state, weight, zone, addresses, custody, records } = declaration;
+        let present = self.state;
         let mut news = false;
-        news |= replace(&mut self.state, state);
+        news |= replace(&mut self.state, state.filter(|state| *state > present));
         news |= replace(&mut self.weight, weight);
         news |= replace(&mut self.zone, zone);
         news |= replace(&mut self.addresses, addresses.map(fitting));
@@ -184,11 +191,13 @@ impl Own {
         }
     }
 
-    /// Signs a record of the present, which accuses `suspects`, with the next counter; none while no counter is reserved.
+    /// Signs a record of the present, which names `suspects` and the digest of the evictions known, with the
+    /// next counter; none while no counter is reserved. Who has left is to be dialled by nobody.
     pub(super) fn sign(
         &mut self,
         ring: RingId,
         suspects: Vec<Suspect>,
+        evictions: u64,
         signer: &dyn Signer,
     ) -> Option<Update> {
         if self.next >= self.reserved {
@@ -203,11 +212,12 @@ impl Own {
             state: self.state,
             weight: self.weight,
             zone: self.zone.clone(),
-            addresses: self.addresses.clone(),
+            addresses: if self.state == MemberState::Left { Vec::new() } else { self.addresses.clone() },
             custody: self.custody,
             records: self.records,
             wire: self.wire,
             suspects,
+            evictions,
         };
         self.next += 1;
         match SignedMember::sign(record, signer) {

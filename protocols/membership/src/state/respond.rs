@@ -3,11 +3,11 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use henge_types::{Now, PeerId};
+use henge_types::{Incarnation, Now, PeerId};
 
 use super::State;
 use crate::limits::UPDATES_MAX;
-use crate::message::{Known, Refusal, Request, Response, Update};
+use crate::message::{Known, Refusal, Request, Response, Update, fitting};
 use crate::view::{Member, holds_key};
 
 impl State {
@@ -48,9 +48,12 @@ impl State {
     fn answer(&mut self, from: PeerId, request: Request, now: Now) -> Response {
         match request {
             Request::Join { .. } => self.welcome(from),
-            Request::Exchange { summary, .. } => self.exchange(&summary),
-            Request::Push { updates, .. } => {
+            Request::Exchange { summary, evicted, pending, .. } => self.exchange(&summary, &evicted, pending),
+            Request::Push { updates, accused, .. } => {
                 self.merge_all(from, updates, now);
+                self.judge_all(from, accused, now);
+                // The newest record of who asks may be of a life that is over.
+                self.tell_evicted(&from);
                 Response::Pushed
             }
             Request::Fetch { peers, .. } => {
@@ -59,10 +62,13 @@ impl State {
                 let updates = peers.iter().filter_map(|peer| self.view.update(peer)).collect();
                 Response::Updates { updates }
             }
-            Request::Probe { .. } => match self.view.get(&self.me) {
-                Some(own) => Response::Alive { member: own.signed().clone() },
-                None => Response::Refused(Refusal::NotMember),
-            },
+            Request::Probe { .. } => {
+                self.tell_evicted(&from);
+                match self.view.get(&self.me) {
+                    Some(own) => Response::Alive { member: own.signed().clone() },
+                    None => Response::Refused(Refusal::NotMember),
+                }
+            }
         }
     }
 
@@ -73,31 +79,40 @@ impl State {
             return Response::Refused(Refusal::NotMember);
         };
         let first = [newcomer, self.me];
-        let others = self.members_from_anywhere();
+        let mut others = self.members_from_anywhere();
+        // Who has left is no contact: a newcomer hears of it last.
+        others.sort_by_key(|peer| !self.view.get(peer).is_some_and(Member::is_present));
         let updates = first
             .iter()
             .chain(others.iter().filter(|peer| !first.contains(peer)))
             .filter_map(|peer| self.view.update(peer))
             .take(UPDATES_MAX)
             .collect();
-        Response::Welcome { ring, secret, params: self.params, updates }
+        let evicted = self.view.evictions().map(|(peer, _)| peer).filter(|peer| **peer != newcomer);
+        let accused =
+            fitting([&newcomer].into_iter().chain(evicted).flat_map(|peer| self.view.accused(peer)));
+        Response::Welcome { ring, secret, params: self.params, updates, accused }
     }
 
-    fn exchange(&mut self, summary: &[Known]) -> Response {
+    fn exchange(&mut self, summary: &[Known], evicted: &[(PeerId, Incarnation)], pending: u64) -> Response {
         let theirs: BTreeMap<PeerId, &Known> = summary.iter().map(|known| (known.peer, known)).collect();
+        let evicted: BTreeMap<PeerId, Incarnation> = evicted.iter().copied().collect();
+        let ended = |peer: &PeerId, incarnation| evicted.get(peer).is_some_and(|last| incarnation <= *last);
+        let unknown = self.view.evictions().filter(|(peer, mine)| !ended(peer, mine.incarnation()));
+        let waiting = self.view.pending().filter(|_| pending != self.view.pending_digest());
+        let against = unknown.map(|(peer, _)| peer).chain(waiting).collect::<BTreeSet<_>>();
+        let accused = fitting(against.into_iter().flat_map(|peer| self.view.accused(peer)));
         let updates = self
             .members_from_anywhere()
             .iter()
             .filter_map(|peer| self.news(peer, theirs.get(peer).copied()))
             .take(UPDATES_MAX)
             .collect();
-        let wanted = theirs
-            .values()
-            .filter(|known| self.wants(known))
-            .map(|known| known.peer)
-            .take(UPDATES_MAX)
-            .collect();
-        Response::Exchanged { updates, wanted }
+        let unheard =
+            evicted.iter().filter(|(peer, last)| !self.view.is_evicted(peer, **last)).map(|(p, _)| *p);
+        let newer = theirs.values().filter(|known| self.wants(known)).map(|known| known.peer);
+        let wanted = unheard.chain(newer).take(UPDATES_MAX).collect();
+        Response::Exchanged { updates, wanted, accused }
     }
 
     // What they do not know of `peer`.
@@ -116,10 +131,14 @@ impl State {
 
     fn wants(&self, theirs: &Known) -> bool {
         if theirs.peer == self.me {
-            return !self.own.may_have_signed(theirs.incarnation, theirs.counter);
+            return !self.own.may_have_signed(theirs.incarnation, theirs.counter)
+                || self.own.forgot_to_leave(theirs.incarnation, theirs.state);
+        }
+        if self.view.is_evicted(&theirs.peer, theirs.incarnation) {
+            return false;
         }
         match self.view.get(&theirs.peer) {
-            None => holds_key(&theirs.peer) && !self.view.is_full(),
+            None => holds_key(&theirs.peer) && self.view.has_room_for(&theirs.peer),
             Some(mine) => match age(mine, theirs) {
                 Ordering::Less => true,
                 Ordering::Equal => !mine.custody_is_current() && theirs.custody == mine.record().custody,
@@ -138,6 +157,5 @@ impl State {
 }
 
 fn age(mine: &Member, theirs: &Known) -> Ordering {
-    let record = mine.record();
-    (record.incarnation, record.counter).cmp(&(theirs.incarnation, theirs.counter))
+    mine.record().age().cmp(&(theirs.incarnation, theirs.state, theirs.counter))
 }

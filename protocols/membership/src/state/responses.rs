@@ -2,11 +2,12 @@
 
 use henge_types::{ClusterParams, Incarnation, Now, PeerId, RingId, RingSecret, SignedMember};
 
-use super::links::Kind;
+use super::links::{Kind, Link};
 use super::{Action, Failure, State, Token};
 use crate::fault::Fault;
-use crate::limits::{RETRY, UPDATES_MAX};
-use crate::message::{Refusal, Response, Update};
+use crate::limits::{ACCUSED_MAX, RETRY, UPDATES_MAX};
+use crate::message::{Accused, Refusal, Response, Update};
+use crate::view::Merged;
 
 impl State {
     /// The outcome of the request with this token. One that is not waited for any more is ignored.
@@ -29,15 +30,15 @@ impl State {
             return self.on_failure(peer, kind, Failure::Lost, now);
         }
         match (kind, response) {
-            (Kind::Join, Response::Welcome { ring, secret, params, updates }) => {
-                self.on_welcome(peer, ring, secret, params, updates, now);
+            (Kind::Join, Response::Welcome { ring, secret, params, updates, accused }) => {
+                self.on_welcome(peer, (ring, secret, params), updates, accused, now);
             }
             (Kind::Push, Response::Pushed) => self.push_rest(peer),
             (Kind::Fetch, Response::Updates { updates }) => {
                 self.merge_all(peer, updates, now);
             }
-            (Kind::Exchange, Response::Exchanged { updates, wanted }) => {
-                self.on_exchanged(peer, updates, &wanted, now);
+            (Kind::Exchange, Response::Exchanged { updates, wanted, accused }) => {
+                self.on_exchanged(peer, updates, &wanted, accused, now);
             }
             (Kind::Probe, Response::Alive { member }) => self.on_alive(peer, member, now),
             // It runs, but not as the member that was meant.
@@ -80,6 +81,7 @@ impl State {
     fn on_alive(&mut self, peer: PeerId, member: SignedMember, now: Now) {
         let itself = member.record().peer == peer;
         match self.merge_one(Update { member, custody: None }, now) {
+            Ok(Merged::Evicted) => self.tell_evicted(&peer),
             Ok(_) if itself => {
                 self.note_fresh(&peer, now);
                 self.on_probe_answered(peer, now);
@@ -103,10 +105,9 @@ impl State {
     fn on_welcome(
         &mut self,
         peer: PeerId,
-        ring: RingId,
-        secret: RingSecret,
-        params: ClusterParams,
+        (ring, secret, params): (RingId, RingSecret, ClusterParams),
         updates: Vec<Update>,
+        accused: Vec<Accused>,
         now: Now,
     ) {
         if params != self.params {
@@ -123,16 +124,24 @@ impl State {
             Some(_) => {
                 self.merge_all(peer, updates, now);
             }
-            None => self.join(peer, ring, secret, updates, now),
+            None => self.join(peer, (ring, secret), updates, &accused, now),
         }
+        self.judge_all(peer, accused, now);
         self.join_targets.remove(&peer);
         self.exchange_with(peer);
     }
 
-    fn join(&mut self, peer: PeerId, ring: RingId, secret: RingSecret, updates: Vec<Update>, now: Now) {
+    fn join(
+        &mut self,
+        peer: PeerId,
+        (ring, secret): (RingId, RingSecret),
+        updates: Vec<Update>,
+        accused: &[Accused],
+        now: Now,
+    ) {
         self.enter(ring, secret);
         self.actions.push_back(Action::Joined { ring, secret, params: self.params });
-        self.begin_life(self.last_life(&updates), now);
+        self.begin_life(self.last_life(&updates, accused), now);
         self.merge_all(peer, updates, now);
         self.start_timers(now);
         self.speak(now);
@@ -140,17 +149,29 @@ impl State {
 
     // The last incarnation of this peer that the ring knows: it was a member before its store was
     // lost.
-    fn last_life(&self, updates: &[Update]) -> Incarnation {
-        let own = updates.iter().map(|update| &update.member).find(|member| member.record().peer == self.me);
+    fn last_life(&self, updates: &[Update], accused: &[Accused]) -> Incarnation {
+        let known = updates.iter().map(|update| &update.member).chain(accused.iter().map(|one| &one.member));
+        let own = known.filter(|member| member.record().peer == self.me);
         own.filter(|member| member.verify(&*self.signer).is_ok())
-            .map_or(Incarnation::default(), |member| member.record().incarnation)
+            .map(|member| member.record().incarnation)
+            .max()
+            .unwrap_or_default()
     }
 
-    fn on_exchanged(&mut self, peer: PeerId, updates: Vec<Update>, wanted: &[PeerId], now: Now) {
-        let full = updates.len() == UPDATES_MAX || wanted.len() == UPDATES_MAX;
-        let news = self.merge_all(peer, updates, now);
-        for member in wanted.iter().filter(|member| self.view.contains(member)).copied().collect::<Vec<_>>() {
+    fn on_exchanged(
+        &mut self,
+        peer: PeerId,
+        updates: Vec<Update>,
+        wanted: &[PeerId],
+        accused: Vec<Accused>,
+        now: Now,
+    ) {
+        let full =
+            updates.len() == UPDATES_MAX || wanted.len() == UPDATES_MAX || accused.len() == ACCUSED_MAX;
+        let news = self.merge_all(peer, updates, now) + self.judge_all(peer, accused, now);
+        for member in wanted.iter().filter(|member| self.view.knows(member)).copied().collect::<Vec<_>>() {
             self.owe(peer, member);
+            self.owe_accused(peer, member);
         }
         // There is more; without progress, there is no use in asking for it at once.
         if full && news > 0 {
@@ -159,7 +180,8 @@ impl State {
     }
 
     fn push_rest(&mut self, peer: PeerId) {
-        if self.links.get_mut(&peer).is_some_and(|link| !link.owed.is_empty()) {
+        let owes = |link: &mut Link| !link.owed.is_empty() || !link.owed_accused.is_empty();
+        if self.links.get_mut(&peer).is_some_and(owes) {
             self.links.want(peer, Kind::Push);
         }
     }

@@ -8,8 +8,9 @@ use henge_types::{Now, PeerId};
 
 use super::links::Kind;
 use super::{Action, State};
-use crate::limits::{DIRECT_MEMBERS_MAX, REQUEST_TIMEOUT, UPDATES_MAX};
-use crate::message::{Request, Update, encode_gossip};
+use crate::limits::{ACCUSED_MAX, DIRECT_MEMBERS_MAX, REQUEST_TIMEOUT, UPDATES_MAX};
+use crate::message::{Gossip, Request, Update, encode_gossip, fitting};
+use crate::view::Member;
 
 impl State {
     /// Signs the own record anew and spreads it.
@@ -25,7 +26,7 @@ impl State {
     pub(super) fn sign(&mut self, now: Now) -> bool {
         let Some(ring) = self.view.ring() else { return false };
         let suspects = self.accusations();
-        let signed = self.own.sign(ring, suspects, &*self.signer);
+        let signed = self.own.sign(ring, suspects, self.view.evictions_digest(), &*self.signer);
         if let Some(reservation) = self.own.next_reservation() {
             self.actions.push_back(Action::Reserve { reservation });
         }
@@ -43,14 +44,15 @@ impl State {
     // it; one push at a time to each, so that a burst of declarations becomes a few pushes. The
     // first record of a life goes to whoever is connected: gossip may know no newcomer yet.
     fn spread(&mut self, first: bool) {
-        let small = self.view.len() <= DIRECT_MEMBERS_MAX;
+        let small = self.view.present() <= DIRECT_MEMBERS_MAX;
         let linked = self.linked_members();
         if small || first {
             for peer in &linked {
                 self.owe(*peer, self.me);
             }
         }
-        let all_linked = linked.len() + 1 >= self.view.len();
+        let others = self.view.iter().filter(|(peer, member)| **peer != self.me && member.is_present());
+        let all_linked = linked.len() >= others.count();
         if !small || !all_linked {
             self.publish_soon();
         }
@@ -64,9 +66,18 @@ impl State {
         }
     }
 
-    /// The connected peers that are members.
+    /// `peer` is to be told what there is against `accused`.
+    pub(super) fn owe_accused(&mut self, peer: PeerId, accused: PeerId) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.owed_accused.insert(accused);
+            self.links.want(peer, Kind::Push);
+        }
+    }
+
+    /// The connected peers that are members and have not left.
     pub(super) fn linked_members(&self) -> Vec<PeerId> {
-        self.links.peers().filter(|peer| self.view.contains(peer)).copied().collect()
+        let present = |peer: &&PeerId| self.view.get(peer).is_some_and(Member::is_present);
+        self.links.peers().filter(present).copied().collect()
     }
 
     pub(super) fn poll_changed(&mut self) -> Option<Action> {
@@ -89,7 +100,8 @@ impl State {
         if !std::mem::take(&mut self.publish_due) {
             return None;
         }
-        let payload: Bytes = encode_gossip(self.view.get(&self.me)?.signed()).ok()?;
+        let own = self.view.get(&self.me)?.signed().clone();
+        let payload: Bytes = encode_gossip(&Gossip::Member(own)).ok()?;
         Some(Action::Publish { payload })
     }
 
@@ -118,21 +130,30 @@ impl State {
         match kind {
             Kind::Join | Kind::Probe => None,
             Kind::Push => {
-                let owed = take_some(&mut link.owed);
+                let owed = take_some(&mut link.owed, UPDATES_MAX);
+                // Each may be a proof and accusations that wait.
+                let owed_accused = take_some(&mut link.owed_accused, ACCUSED_MAX / 2);
                 let updates: Vec<Update> =
                     owed.iter().filter_map(|member| self.view.update(member)).collect();
-                (!updates.is_empty()).then_some(Request::Push { ring, updates })
+                let accused = fitting(owed_accused.iter().flat_map(|peer| self.view.accused(peer)));
+                let news = !updates.is_empty() || !accused.is_empty();
+                news.then_some(Request::Push { ring, updates, accused })
             }
             Kind::Fetch => {
-                let peers = take_some(&mut link.fetch_of);
+                let peers = take_some(&mut link.fetch_of, UPDATES_MAX);
                 link.fetching.clone_from(&peers);
                 (!peers.is_empty()).then_some(Request::Fetch { ring, peers })
             }
-            Kind::Exchange => Some(Request::Exchange { ring, summary: self.view.summary() }),
+            Kind::Exchange => Some(Request::Exchange {
+                ring,
+                summary: self.view.summary(),
+                evicted: self.view.evictions().map(|(peer, e)| (*peer, e.incarnation())).collect(),
+                pending: self.view.pending_digest(),
+            }),
         }
     }
 }
 
-fn take_some(from: &mut BTreeSet<PeerId>) -> Vec<PeerId> {
-    std::iter::from_fn(|| from.pop_first()).take(UPDATES_MAX).collect()
+fn take_some(from: &mut BTreeSet<PeerId>, most: usize) -> Vec<PeerId> {
+    std::iter::from_fn(|| from.pop_first()).take(most).collect()
 }

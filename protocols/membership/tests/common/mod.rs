@@ -13,11 +13,11 @@ pub mod net;
 
 use std::time::Duration;
 
-use henge_membership::{Action, Config, Request, Start, State, Update};
+use henge_membership::{Accused, Action, Config, Request, Start, State, Update};
 use henge_types::member::Signer;
 use henge_types::{
-    ClusterName, ClusterParams, Custody, CustodyMap, Incarnation, MemberRecord, MemberState, Now,
-    PartitionCount, PeerId, RingId, RingSecret, SignedMember, Weight,
+    Accusation, Cause, ClusterName, ClusterParams, Custody, CustodyMap, Incarnation, MemberRecord,
+    MemberState, Now, PartitionCount, PeerId, RingId, RingSecret, SignedAccusation, SignedMember, Weight,
 };
 use libp2p_identity::Keypair;
 use sha2::{Digest, Sha256};
@@ -80,6 +80,7 @@ pub fn record(who: PeerId, incarnation: u64, counter: u64) -> MemberRecord {
         records: 0,
         wire: (1, 1),
         suspects: vec![],
+        evictions: 0,
     }
 }
 
@@ -159,4 +160,29 @@ pub fn tick(state: &mut State) -> Now {
     let now = Now { monotonic: due, unix_ms: 1_000_000 + u64::try_from(due.as_millis()).unwrap() };
     state.handle_timeout(now);
     now
+}
+
+/// What `accuser` says against the record of these numbers, one of an electorate of so many.
+pub fn accusation(
+    accuser: PeerId,
+    (accused, incarnation, counter): (PeerId, u64, u64),
+    cause: Cause,
+    electorate: u16,
+) -> SignedAccusation {
+    let accusation = Accusation {
+        ring: RING,
+        accuser,
+        accused,
+        incarnation: Incarnation(incarnation),
+        counter,
+        cause,
+        electorate,
+        issued_unix_ms: 1_000_000,
+    };
+    SignedAccusation::sign(accusation, &Cheap(accuser)).unwrap()
+}
+
+/// A member and what is said against it.
+pub fn accused(numbers: (PeerId, u64, u64), accusations: Vec<SignedAccusation>) -> Accused {
+    Accused { member: signed(record(numbers.0, numbers.1, numbers.2)), accusations }
 }

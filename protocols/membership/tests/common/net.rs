@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use henge_membership::{
-    Action, Failure, Relay, Request, Reservation, Response, SavedView, Start, State, Token, Update,
+    Action, Failure, Gossip, Relay, Request, Reservation, Response, SavedView, Start, State, Token, Update,
     decode_gossip,
 };
 use henge_types::codec::{self, Stored};
@@ -33,6 +33,8 @@ pub struct Node {
     pub custody: CustodyMap,
     pub refused: Vec<String>,
     pub reborn: Vec<Incarnation>,
+    /// The lives in which it came back from an eviction.
+    pub returned: Vec<Incarnation>,
     pub persisted: usize,
     /// Up to how much later than due its timers fire, and messages are read.
     pub lag: Duration,
@@ -113,6 +115,7 @@ impl Net {
                 custody,
                 refused: vec![],
                 reborn: vec![],
+                returned: vec![],
                 persisted: 0,
                 lag: Duration::ZERO,
                 id: peer(n),
@@ -184,12 +187,13 @@ impl Net {
 
     /// Boots from the disk, and connects to all who run.
     pub fn restart(&mut self, i: usize) {
+        // The connections of the last run, if the others have not noticed yet.
+        self.crash(i);
         let disk = self.nodes[i].disk.clone();
         let how = match (disk.ring, disk.reserved) {
             (Some((ring, secret)), Some(reserved)) => {
-                let view = disk.view.map_or(SavedView { ring, members: vec![] }, |view| {
-                    SavedView::from_stored(&view).unwrap()
-                });
+                let view =
+                    disk.view.map_or(SavedView::empty(ring), |view| SavedView::from_stored(&view).unwrap());
                 Start::Restart { ring, secret, reserved, custody: self.nodes[i].custody.clone(), view }
             }
             (Some((ring, secret)), None) if i == 0 => Start::Birth { ring, secret },
@@ -348,7 +352,9 @@ impl Net {
                     self.send(i, peer, token, timeout, &request);
                 }
                 Action::Publish { payload } => {
-                    self.note_number(i, &decode_gossip(&payload).unwrap());
+                    if let Gossip::Member(member) = decode_gossip(&payload).unwrap() {
+                        self.note_number(i, &member);
+                    }
                     self.nodes[i].seen.insert(payload.clone());
                     self.flood(i, &payload);
                 }
@@ -361,6 +367,10 @@ impl Net {
                 Action::Reborn { incarnation } => {
                     self.nodes[i].custody = map(Custody::None);
                     self.nodes[i].reborn.push(incarnation);
+                }
+                Action::Evicted { incarnation, .. } => {
+                    self.nodes[i].custody = map(Custody::Part);
+                    self.nodes[i].returned.push(incarnation);
                 }
                 Action::NewMember { peer } if self.dials => {
                     let other = self.find(peer);

@@ -74,6 +74,7 @@ pub fn stale() -> Response {
         records: 0,
         wire: (1, 1),
         suspects: Vec::new(),
+        evictions: 0,
     };
     let full = MemberRecord {
         state: MemberState::Leaving,

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use henge_types::member::Signer;
 use henge_types::{
-    ActorId, Applied, Clock, Content, CustodyDigest, Dot, Incarnation, MemberRecord, MemberState,
-    OperationId, PeerId, Record, RingId, Suspect, Weight, Write, WriteError,
+    Accusation, ActorId, Applied, Cause, Clock, Content, CustodyDigest, Dot, Incarnation, MemberRecord,
+    MemberState, OperationId, PeerId, Record, RingId, Suspect, Weight, Write, WriteError,
 };
 use libp2p_identity::{Keypair, PublicKey};
 
@@ -92,6 +92,20 @@ impl Signer for Ed25519 {
     }
 }
 
+/// Peer 1 accuses peer 2.
+pub(crate) fn accusation(cause: Cause) -> Accusation {
+    Accusation {
+        ring: RING,
+        accuser: peer(1),
+        accused: peer(2),
+        incarnation: Incarnation(NOW),
+        counter: 300,
+        cause,
+        electorate: 5,
+        issued_unix_ms: NOW,
+    }
+}
+
 pub(crate) fn member(seed: u8) -> MemberRecord {
     MemberRecord {
         ring: RING,
@@ -106,5 +120,6 @@ pub(crate) fn member(seed: u8) -> MemberRecord {
         records: 12,
         wire: (1, 1),
         suspects: vec![Suspect { peer: peer(200), incarnation: Incarnation(9), counter: 4096 }],
+        evictions: 0x0102_0304,
     }
 }

@@ -87,7 +87,7 @@ fn a_signature_made_for_something_else_is_no_member_record() {
 #[test]
 fn fields_of_a_newer_version_survive_relaying() {
     let mut payload = codec::encode(&member(1)).unwrap();
-    assert_eq!(payload[0], 0xac, "a map of 12 fields");
+    assert_eq!(payload[0], 0xad, "a map of 13 fields");
     payload[0] += 1;
     payload.extend(codec::encode("mood").unwrap());
     payload.extend(codec::encode(&vec![Some("calm"), None]).unwrap());
@@ -117,7 +117,7 @@ fn fields_that_older_versions_did_not_have_have_defaults() {
         member(1);
     let older = Older { ring, peer, incarnation, counter, state, weight, addresses, custody, wire };
     let read: MemberRecord = codec::decode(&codec::encode(&older).unwrap()).unwrap();
-    assert_eq!(read, MemberRecord { zone: None, records: 0, suspects: vec![], ..member(1) });
+    assert_eq!(read, MemberRecord { zone: None, records: 0, suspects: vec![], evictions: 0, ..member(1) });
 }
 
 fn oversized(record: MemberRecord) {
@@ -162,6 +162,7 @@ fn what_is_too_large_is_neither_signed_nor_read() {
         zone: Some(Zone::new("z".repeat(ZONE_MAX_BYTES)).unwrap()),
         records: u64::MAX,
         suspects: suspects(SUSPECTS_MAX),
+        evictions: u64::MAX,
         ..member(1)
     };
     assert!(SignedMember::sign(most, &signer(1)).is_ok(), "the most of everything fits");
@@ -191,12 +192,21 @@ fn weights_and_zones_have_ranges() {
 }
 
 #[test]
-fn a_later_word_has_the_later_incarnation_then_the_higher_counter() {
-    let word = |incarnation, counter| {
-        let record = MemberRecord { incarnation: Incarnation(incarnation), counter, ..member(1) };
+fn a_later_word_has_the_later_incarnation_then_state_then_the_higher_counter() {
+    use MemberState::{Active, Leaving, Left};
+    let word = |incarnation, state, counter| {
+        let record = MemberRecord { incarnation: Incarnation(incarnation), state, counter, ..member(1) };
         SignedMember::sign(record, &signer(1)).unwrap()
     };
-    let ordered = [word(1, 1), word(1, 2), word(2, 0), word(2, 9), word(3, 1)];
+    let ordered = [
+        word(1, Active, 1),
+        word(1, Active, 2),
+        word(1, Leaving, 0),
+        word(1, Left, 0),
+        word(2, Active, 0),
+        word(2, Active, 9),
+        word(3, Active, 1),
+    ];
     for (at, later) in ordered.iter().enumerate() {
         assert!(!later.is_newer_than(later));
         for earlier in &ordered[..at] {

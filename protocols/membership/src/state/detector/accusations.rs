@@ -1,6 +1,6 @@
 //! Who accuses whom: what the suspects in the records of the view say, turned around.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use henge_types::{PeerId, Suspect};
@@ -17,7 +17,8 @@ pub(in crate::state) struct Accusation {
 #[derive(Debug, Default)]
 pub(in crate::state) struct Accusations {
     by_accused: BTreeMap<PeerId, BTreeMap<PeerId, Accusation>>,
-    down: BTreeSet<PeerId>,
+    // Since when, in the time for which this peer ran.
+    down: BTreeMap<PeerId, Duration>,
 }
 
 impl Accusations {
@@ -55,11 +56,27 @@ impl Accusations {
     }
 
     pub(in crate::state) fn is_down(&self, peer: &PeerId) -> bool {
-        self.down.contains(peer)
+        self.down.contains_key(peer)
+    }
+
+    /// Since when it is down.
+    pub(in crate::state) fn down_since(&self, peer: &PeerId) -> Option<Duration> {
+        self.down.get(peer).copied()
     }
 
     /// Notes a verdict. Says whether it is a new one.
-    pub(in crate::state) fn judge(&mut self, peer: PeerId, down: bool) -> bool {
-        if down { self.down.insert(peer) } else { self.down.remove(&peer) }
+    pub(in crate::state) fn judge(&mut self, peer: PeerId, down: bool, ran: Duration) -> bool {
+        let was_down = self.is_down(&peer);
+        if !down {
+            self.down.remove(&peer);
+        } else if !was_down {
+            self.down.insert(peer, ran);
+        }
+        was_down != down
+    }
+
+    /// Whoever is down is so from now on.
+    pub(in crate::state) fn restart(&mut self, ran: Duration) {
+        self.down.values_mut().for_each(|since| *since = ran);
     }
 }
