@@ -27,6 +27,7 @@ pub struct Config {
     handoff_bytes_per_second: u64,
     gc_grace: Duration,
     sync_interval: Duration,
+    evict_after: Option<Duration>,
 }
 
 impl Default for Config {
@@ -41,6 +42,7 @@ impl Default for Config {
             handoff_bytes_per_second: HANDOFF_BYTES_PER_SECOND,
             gc_grace: GC_GRACE,
             sync_interval: SYNC_INTERVAL,
+            evict_after: None,
         }
     }
 }
@@ -123,6 +125,21 @@ impl Config {
     #[must_use]
     pub fn sync_interval(&self) -> Duration {
         self.sync_interval
+    }
+
+    /// For how long a member must be down, in the eyes of more than half of the ring, before it is
+    /// evicted; twice the lease at least. Default never: its data is then moved only when an operator
+    /// removes it.
+    #[must_use]
+    pub fn with_evict_after(mut self, after: Option<Duration>) -> Self {
+        self.evict_after = after;
+        self
+    }
+
+    /// See [`Config::with_evict_after`].
+    #[must_use]
+    pub fn evict_after(&self) -> Option<Duration> {
+        self.evict_after
     }
 
     /// See [`Config::with_cluster`].

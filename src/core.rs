@@ -29,6 +29,7 @@ mod forward;
 mod handoff;
 mod health;
 mod io;
+mod leaving;
 mod members;
 mod next;
 mod operations;
@@ -113,6 +114,8 @@ pub struct Core {
     stats: Stats,
     handoff: Handoff,
     syncs: Syncs,
+    /// Whether it was told that this peer has left the ring.
+    told_left: bool,
     /// Whether this peer may not have all that it wrote as a fallback any more: a hint left its store,
     /// or was left to go, and so at a start. It has to be another actor before it coordinates as a
     /// fallback again. Set when a hint is let go, not when it is gone: the store executes in that order.
@@ -197,6 +200,7 @@ impl Core {
                 Timer::Replan(op, attempt) => self.on_replan(op, attempt),
                 Timer::Rebalance => self.rebalance(),
                 Timer::AntiEntropy => self.anti_entropy(),
+                Timer::Gone => self.look_at_gone(),
                 Timer::Links => self.dial(),
                 Timer::SaveAgain => self.save_again(),
                 Timer::LookForHints => self.look_for_hints(),

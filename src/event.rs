@@ -22,6 +22,11 @@ pub enum Event {
     },
     /// This peer serves: it is a member, and has acquired what can be acquired at once.
     Ready,
+    /// This peer has left its ring: it has nothing any more that anybody needs, and may be stopped.
+    Left,
+    /// This peer was evicted, and is away for so long that what it has may bring back what was deleted
+    /// since. It serves nothing; its data directory is as it was.
+    EvictedForGood,
     /// Another member was met for the first time.
     MemberMet {
         /// Who.

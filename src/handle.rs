@@ -322,6 +322,7 @@ impl IntoFuture for GetRequest {
                 response @ (Response::Written { .. }
                 | Response::Status(_)
                 | Response::Located(_)
+                | Response::Accepted
                 | Response::Failed(_)) => Err(unexpected(response)),
             }
         })
@@ -343,7 +344,8 @@ fn unexpected(response: Response) -> RequestError {
         | Response::Found { .. }
         | Response::NotFound { .. }
         | Response::Status(_)
-        | Response::Located(_) => RequestError::WrongAnswer,
+        | Response::Located(_)
+        | Response::Accepted => RequestError::WrongAnswer,
     }
 }
 

@@ -327,5 +327,7 @@ fn has_all(outcome: Option<&Outcome>) -> bool {
 }
 
 fn owners_are_full(voters: &Voters) -> bool {
-    voters.as_slice().iter().filter(|v| v.owner).all(|v| v.custody == Custody::Full)
+    // Where nobody is placed, nobody could take it over.
+    let mut owners = voters.as_slice().iter().filter(|v| v.owner).peekable();
+    owners.peek().is_some() && owners.all(|v| v.custody == Custody::Full)
 }

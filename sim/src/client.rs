@@ -290,7 +290,7 @@ fn key_of(request: &Request) -> Option<&Key> {
     match request {
         Request::Put { key, .. } | Request::Delete { key, .. } | Request::Locate { key } => Some(key),
         Request::Get(get) => Some(&get.key),
-        Request::Status => None,
+        Request::Status | Request::Leave | Request::Remove { .. } => None,
     }
 }
 
@@ -308,6 +308,8 @@ fn kind(request: &Request) -> String {
         Request::Delete { options: o, .. } => format!("delete {}", options(o)),
         Request::Get(get) => format!("get R={:?} strict={}", get.quorum, get.strict),
         Request::Status => "status".to_owned(),
+        Request::Leave => "leave".to_owned(),
+        Request::Remove { peer, .. } => format!("remove {peer}"),
         Request::Locate { .. } => "locate".to_owned(),
     }
 }
@@ -321,6 +323,6 @@ fn brief(response: &Response) -> String {
         }
         Response::NotFound { .. } => "found nothing".to_owned(),
         Response::Failed(failure) => format!("failed: {failure}"),
-        Response::Status(_) | Response::Located(_) => "told".to_owned(),
+        Response::Status(_) | Response::Located(_) | Response::Accepted => "told".to_owned(),
     }
 }

@@ -143,6 +143,7 @@ impl Core {
             stats: Stats::default(),
             handoff,
             syncs: super::Syncs::default(),
+            told_left: false,
             fallback_forgot: true,
             phase: Phase::Starting,
         };

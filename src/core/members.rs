@@ -46,7 +46,14 @@ impl Core {
             }
             Action::Evicted { incarnation, at_unix_ms } => {
                 tracing::warn!(%incarnation, at_unix_ms, "this peer was evicted, and comes back");
-                self.on_reborn();
+                let away = Duration::from_millis(self.now.unix_ms.saturating_sub(at_unix_ms));
+                if away < self.config.gc_grace() {
+                    self.on_reborn();
+                } else {
+                    // What was deleted meanwhile is forgotten by now: this would bring it back.
+                    self.phase = Phase::Stopping;
+                    self.event(Event::EvictedForGood);
+                }
             }
             Action::Changed { generation, .. } => {
                 tracing::trace!(generation, "the view changed");
@@ -211,7 +218,8 @@ impl Core {
         }
         let view = self.membership.view();
         let me = self.me;
-        let members = view.iter().filter(|(p, m)| **p != me && !m.record().addresses.is_empty());
+        let there = |m: &henge_membership::Member| m.is_present() && !m.record().addresses.is_empty();
+        let members = view.iter().filter(|(p, m)| **p != me && there(m));
         let links = &self.links;
         let unanswered = self.join.iter().filter(|(_, peer)| !peer.is_some_and(|p| links.is_connected(&p)));
         let targets: Vec<Target> = members

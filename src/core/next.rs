@@ -155,6 +155,8 @@ pub(super) enum Timer {
     Rebalance,
     /// Compare what is held with another member.
     AntiEntropy,
+    /// Look whether members are gone, this one included.
+    Gone,
     /// Look for members to dial.
     Links,
     /// Save again what could not be saved.

@@ -98,6 +98,14 @@ impl Core {
                 let status = self.status();
                 self.reply(origin, Response::Status(status));
             }
+            Request::Leave => {
+                let response = self.leave();
+                self.reply(origin, response);
+            }
+            Request::Remove { peer, force } => {
+                let response = self.remove(peer, force);
+                self.reply(origin, response);
+            }
             Request::Locate { key } => {
                 let response = match self.locate(&key) {
                     Some(located) => Response::Located(located),

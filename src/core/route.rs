@@ -213,6 +213,7 @@ impl Core {
                         self.phase = Phase::Serving;
                         self.rebalance();
                         self.wake_at(self.config.sync_interval(), Timer::AntiEntropy);
+                        self.wake_at(std::time::Duration::ZERO, Timer::Gone);
                         self.look_for_hints();
                     }
                 }

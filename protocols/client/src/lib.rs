@@ -9,6 +9,7 @@
 //! | [`Request::Put`], [`Request::Delete`] | [`Response::Written`], [`Response::NotFound`] (a delete of nothing), [`Response::Failed`] |
 //! | [`Request::Get`] | [`Response::Found`], [`Response::NotFound`], [`Response::Failed`] |
 //! | [`Request::Status`] | [`Response::Status`] |
+//! | [`Request::Leave`], [`Request::Remove`] | [`Response::Accepted`] |
 //! | [`Request::Locate`] | [`Response::Located`], [`Response::Failed`] |
 //!
 //! Limits: `henge_types::limits` for keys and values; [`FRAME_MAX_BYTES`] for a frame;

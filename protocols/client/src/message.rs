@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use henge_types::limits::{KEY_MAX_BYTES, SIBLINGS_MAX, VALUE_MAX_BYTES};
-use henge_types::{Context, ContextError, Key, OperationId};
+use henge_types::{Context, ContextError, Key, OperationId, PeerId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -34,6 +34,15 @@ pub enum Request {
     Get(Get),
     /// Tell who is in the ring.
     Status,
+    /// Leave the ring: give up all that you have, and then be no member any more.
+    Leave,
+    /// Evict a member that will not come back.
+    Remove {
+        /// Who.
+        peer: PeerId,
+        /// Even if it is not down for the lease, or its data would have too few copies.
+        force: bool,
+    },
     /// Tell where a key lives.
     Locate {
         /// The key.
@@ -135,6 +144,8 @@ pub enum Response {
     Status(Status),
     /// Where a key lives.
     Located(Located),
+    /// It is begun; the status tells how far it is.
+    Accepted,
     /// Not done.
     Failed(Failure),
 }

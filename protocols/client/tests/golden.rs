@@ -35,6 +35,8 @@ fn requests() {
     check("request.delete.stand_in", &Request::Delete { key: key(), options });
     check("request.get", &Request::Get(get()));
     check("request.status", &Request::Status);
+    check("request.leave", &Request::Leave);
+    check("request.remove", &Request::Remove { peer: peer(2), force: true });
     check("request.locate", &Request::Locate { key: key() });
 }
 
@@ -57,6 +59,7 @@ fn responses() {
         counters: Vec::new(),
     };
     check("response.status.newcomer", &Response::Status(newcomer));
+    check("response.accepted", &Response::Accepted);
     check("response.located", &Response::Located(located()));
 }
 

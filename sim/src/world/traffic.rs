@@ -242,6 +242,8 @@ fn key_of(request: &Request) -> Option<&Key> {
         Request::Membership(_)
         | Request::Sync(_)
         | Request::Handoff(_)
-        | Request::Client(client::Request::Status) => None,
+        | Request::Client(
+            client::Request::Status | client::Request::Leave | client::Request::Remove { .. },
+        ) => None,
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Import(crate::import::ImportArgs),
     Status(crate::status::StatusArgs),
     Locate(crate::locate::LocateArgs),
+    Leave(crate::leave::LeaveArgs),
+    Remove(crate::remove::RemoveArgs),
     Bench(crate::bench::BenchArgs),
 }
 
@@ -87,6 +89,15 @@ impl PeerArgs {
     /// Connects to the first peer that answers.
     pub(crate) async fn connect(&self) -> Result<Client, CliError> {
         self.connect_from(0).await
+    }
+
+    /// Connects to the one peer that is named, and never to another.
+    pub(crate) async fn connect_to_one(&self) -> Result<Client, CliError> {
+        let [_] = self.peers.as_slice() else {
+            return Err(CliError::Usage("name one peer only: the one that is meant".to_owned()));
+        };
+        let config = Config::new().with_cluster(self.cluster.cluster.clone()).with_learn_members(false);
+        Ok(Client::connect(self.peers.clone(), config).await?)
     }
 
     /// The same, beginning with the address at `first`.

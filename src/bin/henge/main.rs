@@ -8,9 +8,11 @@ mod exit;
 mod get;
 mod import;
 mod json;
+mod leave;
 mod locate;
 mod output;
 mod put;
+mod remove;
 mod run;
 mod signals;
 mod status;
@@ -51,6 +53,8 @@ fn execute(command: Command) -> Result<Exit, CliError> {
             Command::Import(args) => import::run(args).await,
             Command::Status(args) => status::run(args).await,
             Command::Locate(args) => locate::run(args).await,
+            Command::Leave(args) => leave::run(args).await,
+            Command::Remove(args) => remove::run(args).await,
             Command::Bench(args) => bench::run(args).await,
             Command::Demo(args) => demo::run(args).await,
         }

@@ -1,6 +1,7 @@
 //! `henge run`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use henge::client::parse_address;
@@ -57,6 +58,10 @@ pub(crate) struct RunArgs {
     /// How many bytes may wait here for one peer that is down
     #[arg(long, value_name = "BYTES", default_value_t = HINTS_MAX_BYTES)]
     hints_max_bytes: u64,
+    /// Evict members that are down for so long in the eyes of more than half of the ring (two minutes at
+    /// least) [default: never]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(120..))]
+    evict_after: Option<u64>,
     /// When a write counts as durable
     #[arg(long, value_enum, default_value_t = DurabilityArg::Fsync)]
     durability: DurabilityArg,
@@ -86,6 +91,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, CliError> {
     loop {
         tokio::select! {
             event = node.next_event() => match event {
+                Some(NodeEvent::Henge(Event::Left)) => {
+                    output::note("this peer has left its ring: its data directory may be deleted");
+                    break;
+                }
                 Some(event) => {
                     let fatal = fatal(&event);
                     report(event, &mut complaints);
@@ -116,6 +125,12 @@ fn fatal(event: &NodeEvent) -> Option<&'static str> {
     if *event == Event::CannotJoin {
         return Some("nobody that it was told to join will have this peer");
     }
+    if *event == Event::EvictedForGood {
+        return Some(
+            "the ring evicted this peer so long ago that its data may bring back what was deleted since: \
+             keep the data directory if you may need it, and start with an empty one",
+        );
+    }
     if matches!(event, Event::StoreFailed(StoreError::Poisoned { .. })) {
         return Some("the store cannot be written: nothing is acknowledged until the peer is started again");
     }
@@ -130,7 +145,8 @@ fn node_config(args: RunArgs) -> Result<NodeConfig, CliError> {
         .with_join(args.join)
         .with_zone(args.zone)
         .with_weight(weight)
-        .with_hints_max_bytes(args.hints_max_bytes);
+        .with_hints_max_bytes(args.hints_max_bytes)
+        .with_evict_after(args.evict_after.map(Duration::from_secs));
     if let Some(replicas) = args.replicas {
         config = config.with_params(ClusterParams::new(replicas).map_err(|error| usage(&error))?);
     }
