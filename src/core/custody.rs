@@ -162,9 +162,11 @@ impl Core {
     pub(super) fn on_looked_into_closing(&mut self, result: StoreResult) {
         let Some(member) = &mut self.member else { return };
         let looked = std::mem::take(&mut member.looking);
-        let occupied: BTreeSet<Partition> = match result {
-            StoreResult::Occupied(occupied) => occupied.into_iter().collect(),
-            _ => looked.iter().copied().collect(),
+        // Where the store failed, any may hold something.
+        let occupied: BTreeSet<Partition> = if let StoreResult::Occupied(occupied) = result {
+            occupied.into_iter().collect()
+        } else {
+            looked.clone()
         };
         let mut empty = false;
         for partition in looked {
@@ -218,19 +220,16 @@ impl Core {
     pub(super) fn on_freed(&mut self, partition: Partition, result: StoreResult) {
         let Some(member) = &mut self.member else { return };
         member.freeing = false;
-        match result {
-            StoreResult::Dropped { more: true, .. } => {}
-            StoreResult::Dropped { more: false, .. } => {
-                if let Some(leftovers) = &mut member.leftovers {
-                    leftovers.remove(&partition);
-                }
+        if let StoreResult::Dropped { more, .. } = result {
+            if let Some(leftovers) = member.leftovers.as_mut().filter(|_| !more) {
+                leftovers.remove(&partition);
                 self.look_at_custody_again(true);
             }
-            // The disk may be well again when custody is looked at next.
-            StoreResult::Failed(error) => return self.on_store_failed(error),
-            other => tracing::error!(?other, "a partition was freed with something else"),
+            self.free_leftovers();
+        } else if let StoreResult::Failed(error) = result {
+            // The disk may be well again when custody changes next.
+            self.on_store_failed(error);
         }
-        self.free_leftovers();
     }
 
     pub(super) fn is_closing(&self, partition: Partition) -> bool {

@@ -111,10 +111,11 @@ impl Core {
         let members: Vec<PeerId> = self.membership.view().iter().map(|(peer, _)| *peer).collect();
         for peer in members {
             let gone = self.membership.gone_for(&peer, self.now).is_some_and(|gone| gone >= after);
-            if gone && self.bears_the_loss_of(&peer) {
-                if let Err(why) = self.membership.accuse(peer, Cause::Gone, self.now) {
-                    tracing::debug!(%peer, %why, "a member that is gone cannot be accused");
-                }
+            if !gone || !self.bears_the_loss_of(&peer) {
+                continue;
+            }
+            if let Err(why) = self.membership.accuse(peer, Cause::Gone, self.now) {
+                tracing::debug!(%peer, %why, "a member that is gone cannot be accused");
             }
         }
     }

@@ -251,13 +251,14 @@ fn assert_same(memory: &dyn Store, disk: &dyn Store) {
     let count = PartitionCount::new(16).unwrap();
     let ask = ReadOp::Occupied { count, partitions: count.all().collect() };
     assert_eq!(memory.read(&ask), disk.read(&ask));
-    let records: Vec<_> = KEYS
-        .iter()
-        .filter_map(|name| match get(memory, &key(name)) {
-            StoreResult::Record(record) if !record.is_empty() => Some((key(name), record)),
-            _ => None,
-        })
-        .collect();
+    let mut records = Vec::new();
+    for name in KEYS {
+        if let StoreResult::Record(record) = get(memory, &key(name))
+            && !record.is_empty()
+        {
+            records.push((key(name), record));
+        }
+    }
     // What was merged into a damaged key counts, and cannot be read by its key.
     if !matches!(memory.read(&ask_roots()), StoreResult::Summaries { damaged, .. } if !damaged.is_empty()) {
         assert_tree(memory, &records);

@@ -162,7 +162,7 @@ fn the_schema_allows_what_the_code_reads() {
                 let (allowed, read) = (schema.allows(family.rule, variant), family.is_read(variant));
                 // Numbers that do not fit each other, and orders, are beyond a schema.
                 let beyond =
-                    path.iter().any(|step| ["record", "records", "hint", "params"].contains(&step.as_str()));
+                    path.iter().any(|s| ["record", "records", "hint", "params"].contains(&s.as_str()));
                 if read && !allowed || allowed && !read && !beyond {
                     wrong.push(format!("{name} at {}: allowed {allowed}, read {read}", path.join(".")));
                 }
