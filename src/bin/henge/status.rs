@@ -78,8 +78,21 @@ pub(crate) fn as_text(status: &Status) -> String {
         ]);
     }
     let hints: String = status.hints.iter().map(hints).collect();
-    let accusations = accusations(status);
-    format!("cluster {cluster}  {ring}{params}  {members}\n\n{}{accusations}{hints}", table.render())
+    let (accusations, moving) = (accusations(status), moving(status));
+    format!("cluster {cluster}  {ring}{params}  {members}\n\n{}{accusations}{moving}{hints}", table.render())
+}
+
+/// What comes to the peer that tells and goes from it, while something does.
+fn moving(status: &Status) -> String {
+    let counter =
+        |name: &str| status.counters.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count);
+    let (acquiring, giving_up) = (counter("partitions_acquiring"), counter("partitions_giving_up"));
+    if acquiring + giving_up == 0 {
+        return String::new();
+    }
+    let acquiring = output::counted(acquiring, "partition", "partitions");
+    let [came, went] = ["sync_bytes_pulled", "sync_bytes_pushed"].map(|name| output::bytes(counter(name)));
+    format!("moving: {acquiring} to acquire, {giving_up} to give up; {came} in, {went} out since the start\n")
 }
 
 /// Who hears nothing of whom, a line for each.
@@ -258,5 +271,30 @@ mod tests {
 
         status.members.truncate(1);
         assert!(!as_text(&status).contains("suspected"));
+    }
+
+    #[test]
+    fn what_moves_is_told_while_it_does() {
+        let me = PeerId::random();
+        let with = |acquiring, giving_up| Status {
+            peer: me,
+            cluster: "henge".to_owned(),
+            ring: None,
+            params: None,
+            members: vec![member(me, Vec::new(), false)],
+            hints: Vec::new(),
+            counters: [
+                ("partitions_acquiring", acquiring),
+                ("partitions_giving_up", giving_up),
+                ("sync_bytes_pulled", 1_258_292),
+                ("sync_bytes_pushed", 512),
+            ]
+            .map(|(name, count)| (name.to_owned(), count))
+            .to_vec(),
+        };
+        let text = as_text(&with(1, 3));
+        let line = "moving: 1 partition to acquire, 3 to give up; 1.2 MiB in, 512 bytes out since the start\n";
+        assert!(text.ends_with(line), "{text}");
+        assert!(!as_text(&with(0, 0)).contains("moving"));
     }
 }
