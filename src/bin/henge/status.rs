@@ -293,7 +293,8 @@ mod tests {
             .to_vec(),
         };
         let text = as_text(&with(1, 3));
-        let line = "moving: 1 partition to acquire, 3 to give up; 1.2 MiB in, 512 bytes out since the start\n";
+        let line =
+            "moving: 1 partition to acquire, 3 to give up; 1.2 MiB in, 512 bytes out since the start\n";
         assert!(text.ends_with(line), "{text}");
         assert!(!as_text(&with(0, 0)).contains("moving"));
     }
