@@ -6,8 +6,8 @@ use cddl_cat::cbor::validate_cbor;
 use cddl_cat::context::BasicContext;
 use cddl_cat::flatten::flatten_from_str;
 use ciborium::Value;
-use henge_types::codec::{Stored, decode};
 use henge_types::DecodeError;
+use henge_types::codec::{Stored, decode};
 use serde::de::DeserializeOwned;
 
 use crate::unhex;
