@@ -102,7 +102,8 @@ pub struct Core {
     refused: BTreeSet<PeerId>,
     operations: BTreeMap<OpId, Operation>,
     undamaging: BTreeSet<Key>,
-    requests: BTreeMap<RequestId, (PeerId, AfterRequest)>,
+    /// Each with when it was sent.
+    requests: BTreeMap<RequestId, (PeerId, AfterRequest, Duration)>,
     stores: BTreeMap<Ticket, AfterStore>,
     writes: BTreeSet<Ticket>,
     unsynced: VecDeque<(Ticket, AfterSync)>,
@@ -303,7 +304,7 @@ impl Core {
         if next.is_quick() {
             self.links.on_asked(peer, self.now.monotonic);
         }
-        self.requests.insert(id, (peer, next));
+        self.requests.insert(id, (peer, next, self.now.monotonic));
         self.outputs.push_back(Output::Request { id, peer, request, timeout });
     }
 

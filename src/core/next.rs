@@ -1,7 +1,5 @@
 //! What the core does when an effect comes back.
 
-use std::time::Duration;
-
 use henge_quorum::Want;
 use henge_types::{Key, Partition, PeerId, VotersDigest};
 
@@ -121,7 +119,7 @@ pub(super) enum AfterRequest {
     /// A message of the membership protocol.
     Membership { token: henge_membership::Token },
     /// A read of an operation.
-    Read { attempt: Attempt, sent: Duration },
+    Read { attempt: Attempt },
     /// What a stand-in keeps.
     Hint { attempt: Attempt },
     /// A write of an operation. `covered`: a hint is kept for that voter already.
