@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use henge::client::{Client, Config};
 use support::history::{Contents, Entry, History, Op, Over};
 use support::launch::Launcher;
-use support::load::{KEYS, Load, key_bytes, values};
+use support::load::{Demand, KEYS, Load, key_bytes, values};
 use support::process::Peer;
 use support::{now, wait_for};
 
@@ -75,7 +75,8 @@ impl Ring {
     }
 
     fn load(&self) -> Load {
-        Load::start(self.peers.iter().map(|peer| peer.address().parse().unwrap()).collect())
+        let addresses = self.peers.iter().map(|peer| peer.address().parse().unwrap());
+        Load::start(addresses.collect(), Demand::default())
     }
 
     fn restart(&mut self, peer: usize) {
@@ -323,6 +324,26 @@ fn the_checker_lets_a_put_over_whatever_is_there_supersede_what_began_before_it_
 #[should_panic(expected = "nobody put 7 under key 1")]
 fn the_checker_finds_an_invented_value() {
     history([]).assert_nothing_invented(&Contents::from([(1, [7].into())]));
+}
+
+#[test]
+fn the_checker_finds_a_get_that_missed_what_was_put_before_it() {
+    let at = now();
+    let get = |start: u64, seen: &[u64]| {
+        let start = at + Duration::from_secs(start);
+        let end = start + Duration::from_secs(1);
+        Entry { client: 0, key: 1, op: Op::Get, start, end, result: Ok(seen.to_vec()) }
+    };
+    let history = history([
+        put(at, 0, 1, Over::Blind, Ok(vec![])),
+        put(at, 4, 2, Over::Seen(vec![1]), Ok(vec![])),
+        get(2, &[1]),
+        get(3, &[]),
+        get(4, &[1]),
+        get(6, &[1]),
+        get(7, &[2]),
+    ]);
+    assert_eq!(history.stale(), [(1, 1), (1, 2)]);
 }
 
 #[test]

@@ -123,6 +123,20 @@ impl History {
         lost
     }
 
+    /// The acknowledged writes that a later get of their key did not see: neither among the siblings that
+    /// it returned, nor superseded by one of them. Only strict requests promise that there is none.
+    pub(crate) fn stale(&self) -> Vec<(Key, Value)> {
+        let puts = self.puts_by_key();
+        let mut stale = Vec::new();
+        for get in self.entries.iter().filter(|entry| matches!(entry.op, Op::Get)) {
+            let (Ok(seen), Some(puts)) = (&get.result, puts.get(&get.key)) else { continue };
+            let accounted = accounted_for(puts, seen.iter().copied().collect());
+            let before = puts.iter().filter(|(put, ..)| put.result.is_ok() && put.end < get.start);
+            stale.extend(before.map(|put| (get.key, put.1)).filter(|(_, value)| !accounted.contains(value)));
+        }
+        stale
+    }
+
     fn puts(&self) -> impl Iterator<Item = Put<'_>> {
         self.entries.iter().filter_map(|entry| match &entry.op {
             Op::Put { value, over } => Some((entry, *value, over)),

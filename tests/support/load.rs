@@ -14,8 +14,20 @@ use rand::{RngExt, SeedableRng};
 use super::history::{Entry, History, Key, Op, Over, Value, kind};
 use super::{now, wait_for};
 
-/// How many clients there are.
-pub(crate) const CLIENTS: usize = 16;
+/// What the clients ask for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Demand {
+    /// How many clients there are.
+    pub(crate) clients: usize,
+    /// Whether voters alone count, so that no get may miss what was put before it.
+    pub(crate) strict: bool,
+}
+
+impl Default for Demand {
+    fn default() -> Self {
+        Self { clients: 16, strict: false }
+    }
+}
 
 /// How many keys they share.
 pub(crate) const KEYS: Key = 64;
@@ -32,11 +44,11 @@ pub(crate) struct Load {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Default)]
 struct Shared {
+    demand: Demand,
     stop: AtomicBool,
     history: Mutex<History>,
-    answered: [AtomicUsize; CLIENTS],
+    answered: Vec<AtomicUsize>,
     /// How many clients know more addresses than they need.
     prepared: AtomicUsize,
 }
@@ -44,14 +56,20 @@ struct Shared {
 impl Load {
     /// Starts the clients, each at a peer of its own choice: every other one knows all peers, the others just
     /// that one. Waits until all have had answers, and have learnt where the other peers are.
-    pub(crate) fn start(peers: Vec<Multiaddr>) -> Self {
-        let shared = Arc::new(Shared::default());
+    pub(crate) fn start(peers: Vec<Multiaddr>, demand: Demand) -> Self {
+        let shared = Arc::new(Shared {
+            demand,
+            stop: AtomicBool::new(false),
+            history: Mutex::default(),
+            answered: (0..demand.clients).map(|_| AtomicUsize::new(0)).collect(),
+            prepared: AtomicUsize::new(0),
+        });
         let theirs = shared.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let mut clients = tokio::task::JoinSet::new();
-                for client in 0..CLIENTS {
+                for client in 0..demand.clients {
                     let mut addresses = peers.clone();
                     addresses.rotate_left(client / 2 % peers.len());
                     if client % 2 == 1 {
@@ -67,7 +85,7 @@ impl Load {
         let load = Self { shared, thread: Some(thread) };
         wait_for("all clients know all peers", || {
             load.assert_running();
-            (load.shared.prepared.load(Ordering::Relaxed) == CLIENTS).then_some(())
+            (load.shared.prepared.load(Ordering::Relaxed) == demand.clients).then_some(())
         });
         load.wait_for_progress(10);
         load
@@ -75,7 +93,9 @@ impl Load {
 
     /// Waits until each client has had so many more answers.
     pub(crate) fn wait_for_progress(&self, answers: usize) {
-        let counts = || self.shared.answered.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let counts = || -> Vec<usize> {
+            self.shared.answered.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+        };
         let before = counts();
         wait_for("every client goes on", || {
             self.assert_running();
@@ -184,7 +204,11 @@ impl Asking<'_> {
 
     async fn get(&self, key: Key) -> Option<(Vec<Value>, henge_types::Context)> {
         let start = now();
-        let result = self.handle.get(key_bytes(key)).await;
+        let mut get = self.handle.get(key_bytes(key));
+        if self.shared.demand.strict {
+            get = get.strict();
+        }
+        let result = get.await;
         let seen = result.as_ref().map(values).map_err(kind);
         self.record(Entry { client: self.client, key, op: Op::Get, start, end: now(), result: seen.clone() });
         Some((seen.ok()?, result.ok()?.context))
@@ -197,6 +221,9 @@ impl Asking<'_> {
             (Over::Blind, _) => put = put.blind(),
             (Over::Seen(_), Some(context)) => put = put.context(context),
             (Over::Seen(_) | Over::Current, _) => {}
+        }
+        if self.shared.demand.strict {
+            put = put.strict();
         }
         let result = put.await.map(|_| Vec::new()).map_err(|error| kind(&error));
         let op = Op::Put { value, over };

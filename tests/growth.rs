@@ -1,0 +1,275 @@
+//! Real peers join a ring, leave it, are removed from it, and lose their disks, while the data moves
+//! between them.
+//!
+//! With `--nocapture`, lines that begin with `growth:` tell how long each step took.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use henge::client::{Client, Config};
+use serde_json::Value;
+use support::command;
+use support::history::Contents;
+use support::load::{self, Demand, Load};
+use support::process::Peer;
+use support::{now, wait_for};
+
+/// Keys that are there before anything moves.
+const IMPORTED: usize = 2_000;
+
+/// No member may be placed more than this share above the mean.
+const IMBALANCE_MAX: f64 = 1.06;
+
+/// One ring at a time: two would wait for each other's processor time.
+static ONE_RING: Mutex<()> = Mutex::new(());
+
+/// The peers of a ring, by their names. Dropped before the next ring starts.
+struct Ring {
+    peers: BTreeMap<&'static str, Peer>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Ring {
+    fn start(names: &[&'static str], arguments: &[&str]) -> Self {
+        let alone = ONE_RING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ring = Self { peers: BTreeMap::new(), _alone: alone };
+        for name in names {
+            ring.join(name, arguments);
+        }
+        ring.settle(&[]);
+        ring
+    }
+
+    fn join(&mut self, name: &'static str, arguments: &[&str]) {
+        let arguments = [&["--durability", "interval"], arguments].concat();
+        let peer = Peer::start_with(name, self.peers.values().next(), &arguments);
+        self.peers.insert(name, peer);
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = String> {
+        self.peers.values().map(Peer::address)
+    }
+
+    /// Waits until every running peer sees all of them settled, and nobody else who has anything.
+    fn settle(&self, stopped: &[&str]) {
+        let running = || self.peers.iter().filter(|(name, _)| !stopped.contains(name)).map(|(_, peer)| peer);
+        let mut ids: Vec<String> = running().map(Peer::id).collect();
+        ids.sort();
+        for peer in running() {
+            wait_for("all are settled", || {
+                let members = members(peer);
+                let settled = members.iter().filter(|m| m["phase"] == "settled");
+                let mut settled: Vec<&str> = settled.map(|m| m["peer"].as_str().unwrap()).collect();
+                settled.sort_unstable();
+                let mut rest = members.iter().filter(|m| m["phase"] != "settled");
+                let gone = rest.all(|m| m["phase"] == "left" && m["full"] == 0 && m["part"] == 0);
+                (settled == ids && gone).then_some(())
+            });
+        }
+    }
+
+    /// `henge leave`, until the process has ended by itself.
+    fn leave(&mut self, name: &'static str) {
+        let mut peer = self.peers.remove(name).unwrap();
+        peer.run(&["leave"]).exits(0).complains("has left its ring");
+        assert_eq!(peer.ends(), Some(0), "{}", peer.output());
+    }
+
+    fn import(&self, through: &str, prefix: &str, keys: usize) {
+        let lines: String = (0..keys).map(|key| format!("{prefix}{key}\tvalue {prefix}{key}\n")).collect();
+        let import = ["import", "-", "--format", "tsv", "--in-flight", "16"];
+        self.peers[through].run_with_stdin(&import, lines.as_bytes()).exits(0);
+    }
+
+    /// How many partitions the fullest member is placed above the mean.
+    fn imbalance(&self) -> f64 {
+        let members = members(self.peers.values().next().unwrap());
+        let placed = members.iter().filter(|m| m["phase"] == "settled");
+        let placed: Vec<f64> = placed.map(|m| m["partitions"].as_f64().unwrap()).collect();
+        let max = placed.iter().copied().fold(0.0, f64::max);
+        max * placed.len() as f64 / placed.iter().sum::<f64>()
+    }
+}
+
+fn members(peer: &Peer) -> Vec<Value> {
+    peer.status()["members"].as_array().unwrap().clone()
+}
+
+/// The row of `of`, as `peer` sees it.
+fn row(peer: &Peer, of: &str) -> Option<Value> {
+    members(peer).into_iter().find(|member| member["peer"] == of)
+}
+
+fn counter(peer: &Peer, name: &str) -> u64 {
+    peer.status()["counters"][name].as_u64().unwrap()
+}
+
+/// How a key is read.
+#[derive(Debug, Clone, Copy)]
+enum Read {
+    Strict,
+    One,
+}
+
+/// Fails the test unless all keys of an import can be read through this peer.
+fn assert_imported(peer: &Peer, prefix: &str, keys: usize, read: Read) {
+    with_client(peer, async |client| {
+        for key in 0..keys {
+            let get = client.handle().get(format!("{prefix}{key}"));
+            let get = match read {
+                Read::Strict => get.strict(),
+                Read::One => get.quorum(1),
+            };
+            let got = get.timeout(Duration::from_secs(20)).await.unwrap();
+            let value = got.single().unwrap_or_else(|| panic!("{prefix}{key} is {:?}", got.siblings));
+            assert_eq!(&value[..], format!("value {prefix}{key}").as_bytes());
+        }
+    });
+}
+
+/// What the keys of the load hold.
+fn contents(peer: &Peer) -> Contents {
+    let mut contents = Contents::new();
+    with_client(peer, async |client| {
+        for key in 0..load::KEYS {
+            let get = client.handle().get(load::key_bytes(key)).strict();
+            contents.insert(key, load::values(&get.await.unwrap()).into_iter().collect());
+        }
+    });
+    contents
+}
+
+fn with_client(peer: &Peer, ask: impl AsyncFnOnce(&Client)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let config = Config::new().with_learn_members(false);
+        let client = Client::connect(vec![peer.address().parse().unwrap()], config).await.unwrap();
+        ask(&client).await;
+        client.close().await;
+    });
+}
+
+fn report(what: &str, since: Instant) {
+    eprintln!("growth: {what}: {} ms", (now() - since).as_millis());
+}
+
+#[test]
+fn clients_notice_nothing_while_a_ring_grows_and_shrinks() {
+    let mut ring = Ring::start(&["a", "b", "c"], &[]);
+    ring.import("a", "import/", IMPORTED);
+    let addresses = ring.addresses().map(|address| address.parse().unwrap()).collect();
+    let load = Load::start(addresses, Demand { clients: 4, strict: true });
+    let begin = now();
+    for newcomer in ["d", "e", "f"] {
+        let since = now();
+        ring.join(newcomer, &[]);
+        ring.settle(&[]);
+        load.wait_for_progress(10);
+        report(&format!("{newcomer} joined"), since);
+        assert!(ring.imbalance() <= IMBALANCE_MAX, "{}", ring.imbalance());
+    }
+    for leaver in ["a", "b", "c"] {
+        let since = now();
+        ring.leave(leaver);
+        ring.settle(&[]);
+        load.wait_for_progress(10);
+        report(&format!("{leaver} left"), since);
+        assert!(ring.imbalance() <= IMBALANCE_MAX, "{}", ring.imbalance());
+    }
+    let pauses = load.with_history(|history| history.pauses(begin, now()));
+    eprintln!("growth: longest pause of a client: {} ms", pauses.values().max().unwrap().as_millis());
+    let history = load.stop();
+    let answered = history.answered();
+    eprintln!("growth: {answered:?} (answers, writes)");
+    assert_eq!(history.errors_since(begin), BTreeMap::new(), "of {answered:?} (answers, writes)");
+    assert_eq!(history.stale(), [], "of {answered:?} (answers, writes)");
+    for peer in ring.peers.values() {
+        let contents = contents(peer);
+        history.assert_nothing_invented(&contents);
+        assert_eq!(history.lost(&contents), [], "lost for {}", peer.id());
+        assert_imported(peer, "import/", IMPORTED, Read::Strict);
+    }
+}
+
+#[test]
+fn a_peer_that_lost_its_disk_becomes_whole() {
+    let mut ring = Ring::start(&["a", "b", "c"], &[]);
+    ring.import("a", "import/", IMPORTED);
+    let join = ring.peers["a"].address();
+    let victim = ring.peers.get_mut("c").unwrap();
+    victim.kill();
+    fs::remove_dir_all(victim.data_dir().join("store")).unwrap();
+    let since = now();
+    victim.respawn_with(&["--durability", "interval", "--join", &join]);
+    victim.wait_until_ready();
+    ring.settle(&[]);
+    report("a lost disk", since);
+    assert_has_all_alone(&mut ring, "c", "import/", IMPORTED);
+}
+
+#[test]
+fn what_a_peer_missed_without_hints_comes_to_it_by_range_sync() {
+    const MISSED: usize = 3_000;
+    let mut ring = Ring::start(&["a", "b", "c"], &["--hints-max-bytes", "1"]);
+    ring.peers.get_mut("c").unwrap().kill();
+    ring.import("a", "missed/", MISSED);
+    let since = now();
+    ring.peers.get_mut("c").unwrap().restart();
+    let c = &ring.peers["c"];
+    wait_for("it has as many records as the others", || {
+        let members = members(c);
+        let keys = |id: &str| members.iter().find(|m| m["peer"] == id).and_then(|m| m["keys"].as_u64());
+        (keys(&c.id()) >= Some(MISSED as u64)).then_some(())
+    });
+    report("3,000 missed writes", since);
+    assert_eq!(["a", "b"].map(|peer| counter(&ring.peers[peer], "hints_delivered")), [0, 0]);
+    assert_has_all_alone(&mut ring, "c", "missed/", MISSED);
+}
+
+/// Fails the test unless this peer has all keys when nobody else is there.
+fn assert_has_all_alone(ring: &mut Ring, alone: &'static str, prefix: &str, keys: usize) {
+    for (_, peer) in ring.peers.iter_mut().filter(|(name, _)| **name != alone) {
+        peer.kill();
+    }
+    assert_imported(&ring.peers[alone], prefix, keys, Read::One);
+}
+
+#[test]
+fn a_dead_peer_is_removed_and_may_come_back() {
+    let mut ring = Ring::start(&["a", "b", "c", "d"], &[]);
+    ring.import("a", "import/", IMPORTED);
+    let (a, removed) = (&ring.peers["a"], ring.peers["d"].id());
+    a.run(&["remove", &removed]).exits(2).complains("is not down");
+    ring.peers.get_mut("d").unwrap().kill();
+    let since = now();
+    ring.peers["a"].run(&["remove", &removed, "--force"]).exits(0);
+    ring.settle(&["d"]);
+    report("a member removed", since);
+    for name in ["a", "b", "c"] {
+        assert_imported(&ring.peers[name], "import/", IMPORTED, Read::Strict);
+    }
+    let since = now();
+    ring.peers.get_mut("d").unwrap().restart();
+    ring.settle(&[]);
+    report("it came back", since);
+    assert!(row(&ring.peers["a"], &removed).unwrap()["partitions"].as_u64() > Some(0));
+    assert_imported(&ring.peers["d"], "import/", IMPORTED, Read::Strict);
+}
+
+#[test]
+fn the_last_member_cannot_leave() {
+    let ring = Ring::start(&["a"], &[]);
+    let leave = command::run(["leave", "--peer", &ring.peers["a"].address()]);
+    leave.exits(2).complains("no other member");
+}
