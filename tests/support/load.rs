@@ -99,7 +99,7 @@ impl Load {
         let before = counts();
         wait_for("every client goes on", || {
             self.assert_running();
-            counts().iter().zip(before).all(|(count, before)| *count >= before + answers).then_some(())
+            counts().iter().zip(&before).all(|(count, before)| *count >= before + answers).then_some(())
         });
     }
 
