@@ -218,7 +218,7 @@ impl Core {
                     }
                 }
             }
-            Save::Custody => self.on_custody_saved(),
+            Save::Custody { change } => self.on_custody_saved(change),
             Save::Stop => self.outputs.push_back(super::Output::Stopped),
             Save::View { generation } => self.on_view_saved(generation),
             Save::Ring => {}
