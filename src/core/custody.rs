@@ -265,7 +265,8 @@ impl Core {
         let known = member.leftovers.is_some() && member.looking.is_empty();
         let settled = known && !member.changing && !member.rebalance.is_waiting();
         let view = self.membership.view();
-        let others = view.iter().map(|(p, _)| p).filter(|p| **p != self.me);
+        // Who has left is not dialled.
+        let others = view.iter().filter(|(p, m)| **p != self.me && m.is_present()).map(|(p, _)| p);
         if self.phase == Phase::Serving && settled && self.links.were_tried(others) {
             self.phase = Phase::Ready;
             self.event(Event::Ready);
