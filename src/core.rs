@@ -117,6 +117,8 @@ pub struct Core {
     syncs: Syncs,
     /// Whether it was told that this peer has left the ring.
     told_left: bool,
+    /// Was evicted, and away for too long to come back.
+    expelled: bool,
     /// Whether this peer may not have all that it wrote as a fallback any more: a hint left its store,
     /// or was left to go, and so at a start. It has to be another actor before it coordinates as a
     /// fallback again. Set when a hint is let go, not when it is gone: the store executes in that order.

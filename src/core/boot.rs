@@ -147,6 +147,7 @@ impl Core {
             handoff,
             syncs: super::Syncs::default(),
             told_left: false,
+            expelled: false,
             fallback_forgot: true,
             phase: Phase::Starting,
         };
@@ -301,6 +302,7 @@ fn membership(
     let config = henge_membership::Config::new(me, config.cluster().clone(), params)
         .with_weight(config.weight())
         .with_zone(config.zone().cloned())
+        .with_lease(config.lease())
         .with_seed(seed);
     State::new(config, start, Box::new(Shared(Arc::clone(signer))), now)
 }
