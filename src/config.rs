@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use henge_membership::limits::LEASE_MIN;
 use henge_types::{ClusterName, ClusterParams, Multiaddr, Weight, Zone};
 
 /// What may wait for one peer that is down (our choice: some days of a quiet ring, some minutes of
@@ -28,6 +29,7 @@ pub struct Config {
     gc_grace: Duration,
     sync_interval: Duration,
     evict_after: Option<Duration>,
+    lease: Duration,
 }
 
 impl Default for Config {
@@ -43,6 +45,7 @@ impl Default for Config {
             gc_grace: GC_GRACE,
             sync_interval: SYNC_INTERVAL,
             evict_after: None,
+            lease: LEASE_MIN,
         }
     }
 }
@@ -140,6 +143,21 @@ impl Config {
     #[must_use]
     pub fn evict_after(&self) -> Option<Duration> {
         self.evict_after
+    }
+
+    /// How long a peer that hears nothing of more than half of the ring still answers strictly. Nobody
+    /// is evicted before twice as long, so all members should say the same. Default 60 s; in a large
+    /// ring it is four heartbeat intervals at least.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// See [`Config::with_lease`].
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.lease
     }
 
     /// See [`Config::with_cluster`].

@@ -102,7 +102,8 @@ pub struct Core {
     refused: BTreeSet<PeerId>,
     operations: BTreeMap<OpId, Operation>,
     undamaging: BTreeSet<Key>,
-    requests: BTreeMap<RequestId, (PeerId, AfterRequest)>,
+    /// Each with when it was sent.
+    requests: BTreeMap<RequestId, (PeerId, AfterRequest, Duration)>,
     stores: BTreeMap<Ticket, AfterStore>,
     writes: BTreeSet<Ticket>,
     unsynced: VecDeque<(Ticket, AfterSync)>,
@@ -116,6 +117,8 @@ pub struct Core {
     syncs: Syncs,
     /// Whether it was told that this peer has left the ring.
     told_left: bool,
+    /// Was evicted, and away for too long to come back.
+    expelled: bool,
     /// Whether this peer may not have all that it wrote as a fallback any more: a hint left its store,
     /// or was left to go, and so at a start. It has to be another actor before it coordinates as a
     /// fallback again. Set when a hint is let go, not when it is gone: the store executes in that order.
@@ -303,7 +306,7 @@ impl Core {
         if next.is_quick() {
             self.links.on_asked(peer, self.now.monotonic);
         }
-        self.requests.insert(id, (peer, next));
+        self.requests.insert(id, (peer, next, self.now.monotonic));
         self.outputs.push_back(Output::Request { id, peer, request, timeout });
     }
 

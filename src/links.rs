@@ -13,9 +13,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Weight of a new sample in the smoothed round trip: 1/8 (RFC 6298 §2).
 const RTT_SHIFT: u32 = 3;
-/// The least time after which a peer that leaves requests unanswered is late: long against a flush or
-/// a pause of a busy machine, short against what a person notices twice.
-const LATE_MIN: Duration = Duration::from_millis(250);
+/// The least time after which a peer that leaves requests unanswered is late. A connection whose other
+/// end is gone may say nothing (over QUIC it does not), and then this is what clients wait, once.
+const LATE_MIN: Duration = Duration::from_millis(75);
 /// Where the peers are far: so many times the p95 of recent answers.
 const LATE_FACTOR: u32 = 4;
 /// A read hedges after the p95 of recent answers, but not sooner: below it a second request costs
@@ -35,7 +35,30 @@ pub struct Links {
     dials: BTreeMap<Target, Dial>,
     round_trips: BTreeMap<PeerId, Duration>,
     unanswered: BTreeMap<PeerId, Unanswered>,
-    p95: Option<Duration>,
+    /// Of reads: when to hedge.
+    reads: P95,
+    /// Of all quick requests, writes that wait for a disk included: when to go on without an answer.
+    all: P95,
+}
+
+/// An estimate of the p95 of what it is fed with.
+#[derive(Debug, Clone, Copy)]
+struct P95(Duration);
+
+impl Default for P95 {
+    fn default() -> Self {
+        Self(HEDGE_FIRST)
+    }
+}
+
+impl P95 {
+    // The estimate rises 19 times as far as it falls, so that it rests where one sample of 20 is
+    // above it (Robbins and Monro 1951, with a step in proportion).
+    fn feed(&mut self, took: Duration) {
+        let step = self.0 / (1 << HEDGE_STEP_SHIFT);
+        let moved = if took > self.0 { self.0 + step } else { self.0.saturating_sub(step / 19) };
+        self.0 = moved.clamp(HEDGE_MIN, HEDGE_MAX);
+    }
 }
 
 /// Requests to one peer that it has not answered.
@@ -115,11 +138,14 @@ impl Links {
         }
     }
 
-    /// One of those was answered (`answered`), or given up.
-    pub fn on_settled(&mut self, peer: &PeerId, answered: bool, now: Duration) {
+    /// One of those was answered, after this time, or given up (`None`).
+    pub fn on_settled(&mut self, peer: &PeerId, took: Option<Duration>, now: Duration) {
+        if let Some(took) = took {
+            self.all.feed(took);
+        }
         let Some(unanswered) = self.unanswered.get_mut(peer) else { return };
         unanswered.count = unanswered.count.saturating_sub(1);
-        if answered {
+        if took.is_some() {
             unanswered.since = now;
         }
         if unanswered.count == 0 {
@@ -136,25 +162,20 @@ impl Links {
     /// After how long nobody waits for an answer any more, if there is somebody else to ask.
     #[must_use]
     pub fn late_after(&self) -> Duration {
-        LATE_MIN.max(self.hedge_after() * LATE_FACTOR)
+        LATE_MIN.max(self.all.0 * LATE_FACTOR)
     }
 
     /// A read of `peer` took this long.
     pub fn on_round_trip(&mut self, peer: PeerId, took: Duration) {
         let smoothed = self.round_trips.entry(peer).or_insert(took);
         *smoothed = *smoothed - (*smoothed / (1 << RTT_SHIFT)) + took / (1 << RTT_SHIFT);
-        // The estimate rises 19 times as far as it falls, so that it rests where one sample of 20 is
-        // above it (Robbins and Monro 1951, with a step in proportion).
-        let p95 = self.p95.unwrap_or(HEDGE_FIRST);
-        let step = p95 / (1 << HEDGE_STEP_SHIFT);
-        let moved = if took > p95 { p95 + step } else { p95.saturating_sub(step / 19) };
-        self.p95 = Some(moved.clamp(HEDGE_MIN, HEDGE_MAX));
+        self.reads.feed(took);
     }
 
     /// After how long a read asks one more voter: the p95 of recent answers.
     #[must_use]
     pub fn hedge_after(&self) -> Duration {
-        self.p95.unwrap_or(HEDGE_FIRST)
+        self.reads.0
     }
 
     /// Sorts `peers` by how far they are, the nearest first; those without a sample last, and the

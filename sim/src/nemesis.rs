@@ -92,6 +92,29 @@ pub enum Fault {
     },
     /// A new peer joins.
     Join,
+    /// A peer is asked to leave until it has left, and is then stopped for good.
+    Leave {
+        /// Which.
+        pid: Pid,
+    },
+    /// A peer dies, and the others are told that it will not come back.
+    Remove {
+        /// Who is told first.
+        by: Pid,
+        /// Which.
+        pid: Pid,
+        /// Whether they are not to wait until that is safe.
+        force: bool,
+        /// Whether it does come back.
+        returns: bool,
+    },
+    /// A peer dies, and starts again after a while with another share of the ring.
+    Reweigh {
+        /// Which.
+        pid: Pid,
+        /// What it weighs from then on.
+        weight: u16,
+    },
     /// A member of another ring asks for a key and writes it.
     Intrude {
         /// Whom it asks.
@@ -143,6 +166,12 @@ pub struct Menu {
     pub rot: u64,
     /// New peers.
     pub join: u64,
+    /// Peers that leave.
+    pub leave: u64,
+    /// Peers that are removed.
+    pub remove: u64,
+    /// Changes of weight.
+    pub reweigh: u64,
     /// Strangers.
     pub intrude: u64,
 }
@@ -164,6 +193,9 @@ impl Default for Menu {
             storage: 5,
             rot: 4,
             join: 8,
+            leave: 5,
+            remove: 4,
+            reweigh: 3,
             intrude: 2,
         }
     }
@@ -188,6 +220,9 @@ impl Menu {
             storage: 0,
             rot: 0,
             join: 0,
+            leave: 0,
+            remove: 0,
+            reweigh: 0,
             intrude: 0,
         }
     }
@@ -251,7 +286,10 @@ impl Menu {
                 return [pid, (pid + 1) % peers.max(1)].map(|pid| Fault::Crash { pid, crash }).to_vec();
             }
             13 => Fault::Busy { pid, by: LATE_MAX },
-            _ => Fault::Deaf { pid },
+            14 => Fault::Deaf { pid },
+            15 => Fault::Leave { pid },
+            16 => Fault::Remove { by: other, pid, force: first % 4 < 2, returns: second % 4 < 3 },
+            _ => Fault::Reweigh { pid, weight: u16::try_from(1 + first % 4).unwrap_or(1) },
         };
         vec![fault]
     }
@@ -274,6 +312,9 @@ impl Menu {
             self.pair,
             self.busy,
             self.deaf,
+            self.leave,
+            self.remove,
+            self.reweigh,
         ];
         let total: u64 = weights.iter().sum();
         let mut at = rng.below(total);
@@ -313,7 +354,15 @@ pub fn begin(world: &mut World, planned: &Planned) {
         Fault::Jump { pid, by_ms } => world.jump_clock(*pid, *by_ms),
         Fault::SlowDisk { pid, by } => world.slow_disk(*pid, *by),
         Fault::FullDisk { pid } => world.fill_disk(*pid, true),
-        Fault::Rot { .. } | Fault::Join | Fault::Intrude { .. } => {}
+        Fault::Reweigh { pid, weight } => {
+            world.crash(*pid, Crash::Process);
+            world.set_weight(*pid, *weight);
+        }
+        Fault::Rot { .. }
+        | Fault::Join
+        | Fault::Leave { .. }
+        | Fault::Remove { .. }
+        | Fault::Intrude { .. } => {}
     }
 }
 
@@ -343,6 +392,9 @@ pub fn end(world: &mut World, planned: &Planned) {
         | Fault::Jump { .. }
         | Fault::Rot { .. }
         | Fault::Join
+        | Fault::Leave { .. }
+        | Fault::Remove { .. }
+        | Fault::Reweigh { .. }
         | Fault::Intrude { .. } => {}
     }
 }

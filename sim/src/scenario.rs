@@ -13,6 +13,9 @@ use crate::simulation::{Report, Simulation};
 use crate::trace::Watch;
 use crate::{disk, network};
 
+/// The shortest lease of a small ring: four heartbeats.
+pub const LEASE_MIN: Duration = Duration::from_secs(4);
+
 /// A run that can be made again.
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -36,6 +39,10 @@ pub struct Scenario {
     pub drift_ppm: u64,
     /// What goes wrong.
     pub faults: Vec<Planned>,
+    /// How long a peer that is cut off still answers strictly; the default of henge if none.
+    pub lease: Option<Duration>,
+    /// After how long a member that is down is evicted, if ever.
+    pub evict_after: Option<Duration>,
     /// A deliberate bug.
     pub mutation: Option<Mutation>,
 }
@@ -55,6 +62,8 @@ impl Scenario {
             disk: disk::Profile::default(),
             drift_ppm: 100,
             faults: Vec::new(),
+            lease: None,
+            evict_after: None,
             mutation: None,
         }
     }
@@ -103,6 +112,10 @@ impl Scenario {
         }
         scenario.faults = menu.plan(rng, count, scenario.duration, scenario.peers, scenario.workload.keys);
         scenario.zones = if rng.chance(250) { 2 + rng.index(3) } else { 0 };
+        // The shortest that the membership allows is four heartbeats, and an eviction takes two leases.
+        scenario.lease = rng.chance(400).then_some(LEASE_MIN);
+        let evicts = scenario.lease.is_some() && rng.chance(600);
+        scenario.evict_after = evicts.then_some(LEASE_MIN * 2);
         scenario
     }
 
@@ -128,6 +141,12 @@ impl Scenario {
     #[must_use]
     pub fn lasting(self, duration: Duration) -> Self {
         Self { duration, ..self }
+    }
+
+    /// With members evicted as soon as can be.
+    #[must_use]
+    pub fn with_evictions(self) -> Self {
+        Self { lease: Some(LEASE_MIN), evict_after: Some(LEASE_MIN * 2), ..self }
     }
 
     /// With exactly these faults.

@@ -16,8 +16,10 @@ use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::trace::Watch;
 use crate::world::{Crash, Pid, Setup, Step, World};
+use operator::Errand;
 
 mod ending;
+mod operator;
 
 /// Peers that may be in a world at all.
 const PEERS_MAX: usize = 110;
@@ -62,6 +64,8 @@ pub struct Simulation<'a> {
     token: u64,
     rng: Rng,
     healing: bool,
+    // Who is to go from the ring.
+    errands: BTreeMap<Pid, Errand>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +74,7 @@ enum Wake {
     Fault { at: usize },
     FaultEnds { at: usize },
     Start { pid: Pid },
+    Errand { pid: Pid },
     Look,
 }
 
@@ -99,6 +104,7 @@ impl<'a> Simulation<'a> {
             token: 0,
             rng,
             healing: false,
+            errands: BTreeMap::new(),
         }
     }
 
@@ -149,7 +155,8 @@ impl<'a> Simulation<'a> {
         let config = params.map_or_else(Config::new, |params| Config::new().with_params(params));
         let zone =
             pid.checked_rem(self.scenario.zones).and_then(|zone| Zone::new(format!("zone-{zone}")).ok());
-        let config = config.with_zone(zone);
+        let config = config.with_zone(zone).with_evict_after(self.scenario.evict_after);
+        let config = self.scenario.lease.iter().fold(config, |config, lease| config.with_lease(*lease));
         let join: Vec<Pid> = match pid {
             0 => Vec::new(),
             _ if self.rng.chance(700) => vec![0],
@@ -211,6 +218,7 @@ impl<'a> Simulation<'a> {
                 }
             }
             Some(Wake::Start { pid }) => self.start(pid),
+            Some(Wake::Errand { pid }) => self.run_errand(pid),
             Some(Wake::Fault { at }) if !self.healing => self.begin_fault(at)?,
             Some(Wake::FaultEnds { at }) if !self.healing => self.end_fault(at),
             Some(Wake::Fault { .. } | Wake::FaultEnds { .. }) => {}
@@ -242,11 +250,11 @@ impl<'a> Simulation<'a> {
 
     // Starts a peer as a sensible operator would: one that lost everything is told whom to join.
     fn start(&mut self, pid: Pid) {
-        if self.world.is_running(pid) {
+        if self.world.is_running(pid) || self.is_held(pid) {
             return;
         }
-        let others: Vec<Pid> =
-            (0..self.world.len()).filter(|other| *other != pid && self.world.has_saved(*other)).collect();
+        let mut others = self.staying();
+        others.retain(|other| *other != pid && self.world.has_saved(*other));
         if !self.world.has_saved(pid) && (pid > 0 || !others.is_empty()) {
             let join = if others.is_empty() { vec![0] } else { others };
             self.world.set_join(pid, &join);
@@ -272,7 +280,12 @@ impl<'a> Simulation<'a> {
                     self.world.damage(*pid, &key);
                 }
             }
-            Fault::Crash { pid, .. } | Fault::Stop { pid } => {
+            Fault::Leave { pid } => self.ask_to_leave(*pid),
+            Fault::Remove { by, pid, force, returns } => {
+                self.plan_removal(*pid, *by, *force, *returns);
+                self.wake_at(ends, Wake::FaultEnds { at });
+            }
+            Fault::Crash { pid, .. } | Fault::Stop { pid } | Fault::Reweigh { pid, .. } => {
                 if self.world.is_running(*pid) {
                     nemesis::begin(&mut self.world, planned);
                 }
@@ -289,7 +302,15 @@ impl<'a> Simulation<'a> {
     fn end_fault(&mut self, at: usize) {
         let Some(planned) = self.scenario.faults.get(at) else { return };
         nemesis::end(&mut self.world, planned);
-        if let Fault::Crash { pid, .. } | Fault::Stop { pid } | Fault::FullDisk { pid } = &planned.fault {
+        if let Fault::Remove { pid, .. } = &planned.fault {
+            self.end_removal(*pid);
+        }
+        if let Fault::Crash { pid, .. }
+        | Fault::Stop { pid }
+        | Fault::Reweigh { pid, .. }
+        | Fault::Remove { pid, .. }
+        | Fault::FullDisk { pid } = &planned.fault
+        {
             // A peer that is still stopping is killed.
             if matches!(planned.fault, Fault::Stop { .. }) && self.world.is_running(*pid) {
                 self.world.crash(*pid, Crash::Process);

@@ -109,6 +109,12 @@ pub(crate) struct Peer {
     /// Whether it has been ready with the disk that it has.
     member: bool,
     stopping: bool,
+    /// It told that it has left.
+    left: bool,
+    /// It told that it was evicted too long ago.
+    evicted_for_good: bool,
+    /// What it has does not count: it has left, or was removed and is not back.
+    expelled: bool,
     addresses: Vec<Multiaddr>,
 }
 

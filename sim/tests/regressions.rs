@@ -22,6 +22,7 @@ fn drawn(seed: u64, faults: Vec<Planned>) {
     let mut scenario = Scenario::from_seed(seed).with_faults(faults);
     scenario.workload.strict = 800;
     scenario.zones = 0;
+    (scenario.lease, scenario.evict_after) = (None, None);
     holds(&scenario);
 }
 

@@ -14,8 +14,8 @@ use henge_types::{Content, Custody, PeerId, Record, RecordDigest, Voters};
 ///
 /// A *strict* attempt hears voters only. A *sloppy* one asks, for each voter that is lost or late,
 /// the next healthy peer of the walk whether it keeps a hint of the key: one that does counts as a
-/// voter does. Once everybody who may know the key was heard, what they know is the answer, also
-/// if they are fewer than R: with a voter gone, the peer beside it that never saw the key could
+/// voter does. Where voters are away and everybody else who may know the key was heard, what they know is
+/// the answer, also if they are fewer than R: with a voter gone, the peer beside it that never saw the key could
 /// only add its silence.
 #[derive(Debug)]
 pub struct Get {
@@ -264,7 +264,9 @@ impl Get {
         let full = self.answers.keys().any(|p| self.tally.is_full(p));
         let value = self.hints().any(|r| r.siblings().iter().any(|s| s.content != Content::Tombstone));
         let enough = full || self.rule == Rule::BeforePut;
-        (got >= needed && (enough || value)) || (enough && !self.is_awaited())
+        // More answers than there are voters are never enough; fewer are where voters are away.
+        let away = self.lost > 0 || !self.late.is_empty();
+        (got >= needed && (enough || value)) || (enough && away && !self.is_awaited())
     }
 
     // Whether an answer is waited for that is not late.

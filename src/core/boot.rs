@@ -43,8 +43,10 @@ pub(super) struct Standing {
     /// Custody and actors: as saved, or being saved.
     pub(super) stretches: Stretches,
     pub(super) rebalance: Rebalance,
-    /// Whether a change of custody is being saved.
+    /// Whether a change of custody or actors is being saved.
     pub(super) changing: bool,
+    /// Counts those changes.
+    pub(super) changes: u64,
     /// Partitions that are being given up: they take nothing any more.
     pub(super) closing: BTreeSet<Partition>,
     /// Partitions without custody of which something is left in the store: it goes before they are
@@ -68,6 +70,7 @@ impl Standing {
             stretches,
             rebalance: Rebalance::default(),
             changing: false,
+            changes: 0,
             closing: BTreeSet::new(),
             leftovers: None,
             looking: BTreeSet::new(),
@@ -144,6 +147,7 @@ impl Core {
             handoff,
             syncs: super::Syncs::default(),
             told_left: false,
+            expelled: false,
             fallback_forgot: true,
             phase: Phase::Starting,
         };
@@ -298,6 +302,7 @@ fn membership(
     let config = henge_membership::Config::new(me, config.cluster().clone(), params)
         .with_weight(config.weight())
         .with_zone(config.zone().cloned())
+        .with_lease(config.lease())
         .with_seed(seed);
     State::new(config, start, Box::new(Shared(Arc::clone(signer))), now)
 }

@@ -22,6 +22,8 @@ const FREED_AT_ONCE: usize = 256;
 
 /// When to look at custody again after voters did not answer, or saw others.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How soon custody may change again after it was saved: no write begins while it is.
+const CHANGE_EVERY: Duration = Duration::from_millis(20);
 /// How often to look at custody while something is on the move.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -91,20 +93,26 @@ impl Core {
     pub(super) fn save_custody(&mut self) {
         let Some(member) = &mut self.member else { return };
         member.changing = true;
+        member.changes += 1;
+        let change = member.changes;
         if let Ok(value) = member.stretches.to_stored() {
             let op = WriteOp::Save { key: MetaKey::Custody, value: value.into() };
-            self.write(op, AfterStore::Saved(Save::Custody));
+            self.write(op, AfterStore::Saved(Save::Custody { change }));
         }
     }
 
-    pub(super) fn on_custody_saved(&mut self) {
-        let Some(member) = &mut self.member else { return };
+    pub(super) fn on_custody_saved(&mut self, change: u64) {
+        let last = |m: &&mut Standing| m.changes == change;
+        // An earlier save says nothing of what changed since.
+        let Some(member) = self.member.as_mut().filter(last) else { return };
         member.changing = false;
         let custody = member.stretches.custody.clone();
         // What was being given up and is now nobody's of this peer is no longer special.
         member.closing.retain(|p| custody.get(*p) != Custody::None);
         self.membership.declare(Declaration::default().with_custody(custody), self.now);
-        self.wake_at(Duration::ZERO, Timer::Rebalance);
+        // Writes wait for their actor to be saved: they go first, before custody changes again.
+        self.replan_waiting();
+        self.wake_at(CHANGE_EVERY, Timer::Rebalance);
         self.free_leftovers();
     }
 
@@ -265,7 +273,8 @@ impl Core {
         let known = member.leftovers.is_some() && member.looking.is_empty();
         let settled = known && !member.changing && !member.rebalance.is_waiting();
         let view = self.membership.view();
-        let others = view.iter().map(|(p, _)| p).filter(|p| **p != self.me);
+        // Those who left are not dialled any more.
+        let others = view.iter().filter(|(p, m)| **p != self.me && m.is_present()).map(|(p, _)| p);
         if self.phase == Phase::Serving && settled && self.links.were_tried(others) {
             self.phase = Phase::Ready;
             self.event(Event::Ready);

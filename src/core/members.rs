@@ -21,7 +21,10 @@ impl Core {
     /// Carries out what the membership asks for, and follows the view.
     pub(super) fn settle(&mut self) {
         while let Some(action) = self.membership.poll_action() {
-            self.act(action);
+            // One that was evicted for good says nothing more: nobody is to count on its next life.
+            if !self.expelled {
+                self.act(action);
+            }
         }
         self.look_into_closing();
     }
@@ -52,6 +55,7 @@ impl Core {
                 } else {
                     // What was deleted meanwhile is forgotten by now: this would bring it back.
                     self.phase = Phase::Stopping;
+                    self.expelled = true;
                     self.event(Event::EvictedForGood);
                 }
             }

@@ -1,7 +1,5 @@
 //! What the core does when an effect comes back.
 
-use std::time::Duration;
-
 use henge_quorum::Want;
 use henge_types::{Key, Partition, PeerId, VotersDigest};
 
@@ -107,8 +105,8 @@ pub(super) enum Save {
     Counters { dots: u64, records: Option<henge_membership::Reservation> },
     /// The identity of the ring: nobody waits, the reservation that follows is synced after it.
     Ring,
-    /// Custody and actors.
-    Custody,
+    /// Custody and actors, as of this change of them.
+    Custody { change: u64 },
     /// The members known, as they were at this generation of the view.
     View { generation: u64 },
     /// The last save: everything before it is synced with it.
@@ -121,7 +119,7 @@ pub(super) enum AfterRequest {
     /// A message of the membership protocol.
     Membership { token: henge_membership::Token },
     /// A read of an operation.
-    Read { attempt: Attempt, sent: Duration },
+    Read { attempt: Attempt },
     /// What a stand-in keeps.
     Hint { attempt: Attempt },
     /// A write of an operation. `covered`: a hint is kept for that voter already.

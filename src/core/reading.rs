@@ -84,7 +84,7 @@ impl Core {
                 }
                 Ask::Voter { peer, want } => {
                     let request = quorum::Request::Read { ring, voters: voters.digest(), key, want, strict };
-                    let next = AfterRequest::Read { attempt, sent: self.now.monotonic };
+                    let next = AfterRequest::Read { attempt };
                     self.request(peer, Request::Quorum(request), next);
                 }
                 Ask::Hint { peer } => {

@@ -58,20 +58,20 @@ impl Core {
     }
 
     fn on_response(&mut self, id: RequestId, result: Result<Response, RequestFailure>) {
-        let Some((peer, next)) = self.requests.remove(&id) else { return };
+        let Some((peer, next, sent)) = self.requests.remove(&id) else { return };
+        let took = self.now.monotonic.saturating_sub(sent);
         if let Err(RequestFailure::Fault { reason }) = &result {
             self.fault(peer, reason.clone());
         }
         if next.is_quick() {
-            self.links.on_settled(&peer, result.is_ok(), self.now.monotonic);
+            self.links.on_settled(&peer, result.is_ok().then_some(took), self.now.monotonic);
         }
         match next {
             AfterRequest::Membership { token } => self.on_membership_response(peer, token, result),
             AfterRequest::Compare => self.on_compare_answer(peer, result),
             AfterRequest::Session { id } => self.on_session_response(id, result),
             AfterRequest::Deliver { primary, keys } => self.on_delivered(peer, primary, keys, result),
-            AfterRequest::Read { attempt, sent } => {
-                let took = self.now.monotonic.saturating_sub(sent);
+            AfterRequest::Read { attempt } => {
                 self.links.on_round_trip(peer, took);
                 let word = self.word(peer, result).and_then(|answer| answer.ok_or(Lost::Failed));
                 self.on_read_word(attempt, peer, word);
@@ -218,7 +218,7 @@ impl Core {
                     }
                 }
             }
-            Save::Custody => self.on_custody_saved(),
+            Save::Custody { change } => self.on_custody_saved(change),
             Save::Stop => self.outputs.push_back(super::Output::Stopped),
             Save::View { generation } => self.on_view_saved(generation),
             Save::Ring => {}

@@ -282,7 +282,8 @@ impl Core {
             self.stats.read_repairs += 1;
             let (key, record) = (key.clone(), record.clone());
             if peer == self.me {
-                if self.is_closing(partition) {
+                // It may have been given up since it was read.
+                if !self.has_custody(partition) {
                     continue;
                 }
                 let own = self.actor(partition);

@@ -202,3 +202,16 @@ fn leaving_goes_through_a_crash_and_a_loss_and_stays_known() {
         assert!([0, 1, 3].iter().all(|i| net.state(*i).view().get(&id).unwrap().record().state == Left));
     }
 }
+
+#[test]
+fn who_leaves_is_in_no_electorate() {
+    let mut state = first(1, at(0));
+    tell(&mut state, vec![in_state(made_up(2), 1, 1, Leaving), plain(record(made_up(3), 1, 1))]);
+    let hear = |state: &mut State, counter| {
+        state.on_updates(made_up(4), vec![plain(record(made_up(4), 1, counter))], at(11));
+        state.view().get(&made_up(4)).unwrap().electorate()
+    };
+    assert_eq!(hear(&mut state, 1), 3, "two others and itself, without the one that leaves");
+    state.declare(declare(Leaving), at(12));
+    assert_eq!(hear(&mut state, 2), 0, "nor can it accuse anybody of being gone after this");
+}

@@ -79,9 +79,9 @@ fn a_message_with_more_behind_it_is_refused() {
 fn fields_of_a_later_version_are_ignored() {
     let request = requests().remove(1);
     let mut later = encode(&request).unwrap();
-    let fields = later.iter().position(|b| *b == 0xa4).unwrap();
+    let fields = later.iter().position(|b| *b == 0xa5).unwrap();
     let field = [&[0x65][..], b"later", &[0x82, 0x01, 0xf5]].concat();
-    later.splice(fields..=fields, [&[0xa5][..], &field].concat());
+    later.splice(fields..=fields, [&[0xa6][..], &field].concat());
     assert_eq!(decode::<Request>(&later), Ok(request));
 }
 

@@ -51,7 +51,11 @@ impl Simulation<'_> {
                 crate::nemesis::end(&mut self.world, planned);
             }
         }
+        // Who is down and could not be removed comes back after all.
         for pid in 0..self.world.len() {
+            self.end_removal(pid);
+        }
+        for pid in self.staying() {
             self.world.wake_up(pid);
             if self.world.is_poisoned(pid) {
                 self.world.crash(pid, Crash::Process);
@@ -91,7 +95,7 @@ impl Simulation<'_> {
         }
     }
 
-    fn status(&mut self, pid: Pid) -> Option<Status> {
+    pub(super) fn status(&mut self, pid: Pid) -> Option<Status> {
         match self.world.ask(pid, &Request::Status)? {
             Response::Status(status) => Some(status),
             _ => None,
@@ -102,8 +106,12 @@ impl Simulation<'_> {
         if let Some(client) = self.clients.iter().position(|c| !c.is_idle()) {
             return Some(format!("client {client} still waits"));
         }
-        let count = self.world.len();
-        if let Some(pid) = (0..count).find(|pid| !self.world.is_ready(*pid)) {
+        let there = self.staying();
+        let count = there.len();
+        if let Some((pid, errand)) = self.errands.iter().find(|(pid, _)| !self.is_held(**pid)) {
+            return Some(format!("p{pid} is still to {errand:?}"));
+        }
+        if let Some(pid) = there.iter().copied().find(|pid| !self.world.is_ready(*pid)) {
             let brief = self.status(pid).map(|s| {
                 let member = |m: &Member| (self.world.pid(&m.peer), m.phase, m.full, m.part, m.connected);
                 s.members.iter().map(member).collect::<Vec<_>>()
@@ -111,8 +119,9 @@ impl Simulation<'_> {
             return Some(format!("p{pid} is not ready: {brief:?}"));
         }
         let mut first: Option<BTreeSet<_>> = None;
-        for pid in 0..count {
-            let Some(status) = self.status(pid) else { return Some(format!("p{pid} has no status")) };
+        for pid in there {
+            let Some(mut status) = self.status(pid) else { return Some(format!("p{pid} has no status")) };
+            status.members.retain(|m| m.phase != MemberPhase::Left);
             if let Some(hints) = self.world.hints(pid) {
                 return Some(format!("p{pid} has hints: {hints}"));
             }
@@ -131,7 +140,7 @@ impl Simulation<'_> {
                 return Some(format!("p{pid} knows {} of {count} members", members.len()));
             }
             if first.get_or_insert_with(|| members.clone()) != &members {
-                return Some(format!("p{pid} sees other members than p0"));
+                return Some(format!("p{pid} sees other members than the first"));
             }
         }
         None
@@ -144,6 +153,18 @@ impl Simulation<'_> {
         }
     }
 
+    fn locate_first(&mut self, key: &Key) -> Option<Located> {
+        let first = self.staying().first().copied()?;
+        self.locate(first, key)
+    }
+
+    // One of those that are in the ring.
+    fn any(&mut self) -> Pid {
+        let there = self.staying();
+        let at = self.rng.index(there.len());
+        there.get(at).copied().unwrap_or_default()
+    }
+
     fn all_keys(&self) -> Vec<Key> {
         self.history.keys().cloned().collect()
     }
@@ -151,11 +172,11 @@ impl Simulation<'_> {
     // Invariant 6.
     fn same_placement(&mut self) -> Result<(), Violation> {
         for key in self.all_keys() {
-            let first = self.locate(0, &key);
-            for pid in 1..self.world.len() {
+            let first = self.locate_first(&key);
+            for pid in self.staying() {
                 let here = self.locate(pid, &key);
                 if here != first {
-                    let what = format!("p{pid} sees {here:?}, p0 sees {first:?}");
+                    let what = format!("p{pid} sees {here:?}, the first sees {first:?}");
                     return Err(Violation { kind: Kind::Placement, key: Some(key), what });
                 }
             }
@@ -176,14 +197,14 @@ impl Simulation<'_> {
     }
 
     fn only_in_part(&mut self, key: &Key) -> bool {
-        let located = self.locate(0, key);
+        let located = self.locate_first(key);
         !features::TODAY.acquires_records
             && located.is_some_and(|l| l.voters.iter().all(|v| v.custody != Custody::Full))
     }
 
     fn judge_stores(&mut self, key: &Key) -> Result<(), Violation> {
         let mut all = Record::new();
-        for pid in 0..self.world.len() {
+        for pid in self.staying() {
             if let Some(record) = self.world.record(pid, key) {
                 all.merge(&record);
             }
@@ -219,7 +240,7 @@ impl Simulation<'_> {
 
     // Once the voters agree, a sloppy get finds nothing else.
     fn reads_the_same(&mut self, key: &Key, values: &[Bytes]) -> Result<(), Violation> {
-        let pid = self.rng.index(self.world.len());
+        let pid = self.any();
         let found = self.read(pid, key, None, false)?.map(sorted);
         if found == Ok(sorted(values.to_vec())) {
             return Ok(());
@@ -229,7 +250,7 @@ impl Simulation<'_> {
 
     // Reads a key from all its voters, and lets the repairs arrive.
     fn read_all(&mut self, key: &Key) -> Result<Result<Vec<Bytes>, String>, Violation> {
-        let pid = self.rng.index(self.world.len());
+        let pid = self.any();
         let Some(located) = self.locate(pid, key) else { return Ok(Err(format!("p{pid} cannot locate it"))) };
         let voters: Vec<_> =
             located.voters.iter().map(|v| (self.world.pid(&v.peer), v.owner, v.custody)).collect();
@@ -268,7 +289,7 @@ impl Simulation<'_> {
 
     // Which voters of a key do not have the same record.
     fn apart(&mut self, key: &Key) -> Option<String> {
-        let located = self.locate(0, key)?;
+        let located = self.locate_first(key)?;
         let mut first = None;
         for voter in &located.voters {
             let Some(pid) = self.world.pid(&voter.peer) else { continue };
@@ -287,8 +308,12 @@ impl Simulation<'_> {
     // Nobody without custody has records.
     fn nothing_in_limbo(&mut self) -> Result<(), Violation> {
         for key in self.all_keys() {
-            let Some(located) = self.locate(0, &key) else { continue };
+            let Some(located) = self.locate_first(&key) else { continue };
             for pid in 0..self.world.len() {
+                // What was removed and is not back keeps what it has.
+                if self.is_held(pid) && !self.has_left(pid) {
+                    continue;
+                }
                 let has = self.world.record(pid, &key).is_none_or(|r| !r.is_empty());
                 let id = self.world.id(pid);
                 let votes = located.voters.iter().any(|v| Some(v.peer) == id && v.custody != Custody::None);
@@ -302,11 +327,13 @@ impl Simulation<'_> {
     }
 
     fn leftover(&mut self) -> Option<String> {
-        let left = self.world.leftovers();
+        let there: Vec<Pid> =
+            (0..self.world.len()).filter(|pid| !self.is_held(*pid) || self.has_left(*pid)).collect();
+        let left = self.world.leftovers(&there);
         if !left.is_empty() {
             return Some(left.join("; "));
         }
-        for pid in 0..self.world.len() {
+        for pid in self.staying() {
             let status = self.status(pid)?;
             let busy = |name: &str| {
                 let own = status.counters.iter().find(|(n, _)| n == name);

@@ -112,11 +112,11 @@ impl World {
 
     fn on_event(&mut self, pid: Pid, event: &event::Event) {
         self.trace.tell(self.now, None, || format!("p{pid} {event:?}"));
-        if matches!(event, event::Event::Ready)
-            && let Some(peer) = self.peers.get_mut(pid)
-        {
-            peer.ready = true;
-            peer.member = true;
+        let Some(peer) = self.peers.get_mut(pid) else { return };
+        if matches!(event, event::Event::Ready) {
+            (peer.ready, peer.member, peer.expelled) = (true, true, false);
         }
+        peer.left |= matches!(event, event::Event::Left);
+        peer.evicted_for_good |= matches!(event, event::Event::EvictedForGood);
     }
 }

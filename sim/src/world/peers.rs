@@ -1,13 +1,13 @@
 //! Peers begin, stop, crash, pause, and are looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use henge::config::Config;
 use henge::core::{CommandId, Core, Input};
 use henge::store::{ReadOp, StoreError, StoreResult};
 use henge_client as client;
-use henge_types::{Key, Record};
+use henge_types::{Key, PeerId, Record, Weight};
 
 use super::{CallId, Event, Peer, Pid, World};
 use crate::clock::Clock;
@@ -52,6 +52,9 @@ impl World {
             ready: false,
             member: false,
             stopping: false,
+            left: false,
+            evicted_for_good: false,
+            expelled: false,
             addresses: vec![address(pid)],
         });
         pid
@@ -67,6 +70,7 @@ impl World {
         peer.wake = None;
         peer.ready = false;
         peer.stopping = false;
+        (peer.left, peer.evicted_for_good) = (false, false);
         let saved = self.seam.saved(pid, peer.disk.saved(), std::mem::take(&mut peer.crashed));
         let now = peer.clock.now(at);
         match Core::new(peer.config.clone(), identity(seed, pid), &saved, entropy, now) {
@@ -141,12 +145,59 @@ impl World {
         }
     }
 
-    /// Writes that no store has any more are lost.
+    /// Writes that no store of the ring has any more are lost.
     fn destroyed(&mut self, only: Option<&Key>) {
+        let evicted = self.evicted();
         let peers = &self.peers;
-        let survives =
-            |key: &Key| -> Vec<Record> { peers.iter().filter_map(|p| p.disk.image().durable(key)).collect() };
+        let stores = || peers.iter().filter(|p| !p.expelled && !evicted.contains(&p.id));
+        let survives = |key: &Key| stores().filter_map(|p| p.disk.image().durable(key)).collect();
         self.facts.on_destroyed(only, survives);
+    }
+
+    // Who was a member and is not in the eyes of one that is.
+    fn evicted(&mut self) -> BTreeSet<PeerId> {
+        let mut evicted = BTreeSet::new();
+        if self.peers.iter().all(|p| p.config.evict_after().is_none()) {
+            return evicted;
+        }
+        let members: Vec<PeerId> = self.peers.iter().filter(|p| p.member).map(|p| p.id).collect();
+        for pid in (0..self.len()).filter(|pid| self.is_ready(*pid)).collect::<Vec<_>>() {
+            if let Some(client::Response::Status(status)) = self.ask(pid, &client::Request::Status) {
+                let known: BTreeSet<PeerId> = status.members.iter().map(|m| m.peer).collect();
+                evicted.extend(members.iter().filter(|peer| !known.contains(peer)));
+            }
+        }
+        evicted
+    }
+
+    /// A peer was removed: what only it has may be lost.
+    pub fn expel(&mut self, pid: Pid) {
+        let Some(peer) = self.peers.get_mut(pid) else { return };
+        peer.expelled = true;
+        peer.member = false;
+        self.trace.tell(self.now, None, || format!("p{pid} is removed"));
+        self.destroyed(None);
+    }
+
+    /// A peer that has left is stopped for good.
+    pub fn retire(&mut self, pid: Pid) {
+        self.stop(pid);
+        if let Some(peer) = self.peers.get_mut(pid) {
+            peer.expelled = true;
+            peer.member = false;
+        }
+    }
+
+    /// Whether a peer has told that it has left, since it started.
+    #[must_use]
+    pub fn has_left(&self, pid: Pid) -> bool {
+        self.peer(pid).is_some_and(|p| p.left)
+    }
+
+    /// Whether a peer has told, since it started, that it was evicted for too long.
+    #[must_use]
+    pub fn is_evicted_for_good(&self, pid: Pid) -> bool {
+        self.peer(pid).is_some_and(|p| p.evicted_for_good)
     }
 
     /// A peer does nothing until then, and does not know it.
@@ -350,6 +401,13 @@ impl World {
         }
     }
 
+    /// Changes what a peer weighs from its next start on.
+    pub fn set_weight(&mut self, pid: Pid, weight: u16) {
+        if let (Some(peer), Ok(weight)) = (self.peers.get_mut(pid), Weight::new(weight)) {
+            peer.config = peer.config.clone().with_weight(weight);
+        }
+    }
+
     /// What the disk of a peer has under `key`; `None` where it is damaged.
     #[must_use]
     pub fn record(&self, pid: Pid, key: &Key) -> Option<Record> {
@@ -364,13 +422,13 @@ impl World {
 
     /// Which peer has this id.
     #[must_use]
-    pub fn pid(&self, peer: &henge_types::PeerId) -> Option<Pid> {
+    pub fn pid(&self, peer: &PeerId) -> Option<Pid> {
         self.pids.get(peer).copied()
     }
 
     /// The id of a peer.
     #[must_use]
-    pub fn id(&self, pid: Pid) -> Option<henge_types::PeerId> {
+    pub fn id(&self, pid: Pid) -> Option<PeerId> {
         self.peer(pid).map(|p| p.id)
     }
 
@@ -383,12 +441,12 @@ impl World {
         }
     }
 
-    /// What is left at each peer of work that only the peer itself can finish: writes that nobody has
+    /// What is left at each of these peers of work that only the peer itself can finish: writes that nobody has
     /// executed.
     #[must_use]
-    pub fn leftovers(&self) -> Vec<String> {
+    pub fn leftovers(&self, pids: &[Pid]) -> Vec<String> {
         let mut left = Vec::new();
-        for (pid, peer) in self.peers.iter().enumerate() {
+        for (pid, peer) in self.peers.iter().enumerate().filter(|(pid, _)| pids.contains(pid)) {
             if let Some(hints) = self.hints(pid) {
                 left.push(format!("p{pid} has hints: {hints}"));
             }

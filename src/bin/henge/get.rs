@@ -16,7 +16,8 @@ use crate::{json, output};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 With --json it prints one object; its context is what `put --context` takes:
-  {\"context\": TOKEN, \"siblings\": [{\"value\": V, \"written_at\": MS, \"expires_at\": MS or null}]}
+  {\"context\": TOKEN, \"siblings\": [{\"value\": V, \"written_at\": MS, \"expires_at\": MS or null}],
+   \"answers\": how many peers answered, \"hinted\": how many of them stood in for a replica that is away}
 V is a string, or {\"base64\": \"…\"} where the bytes are no UTF-8 text; MS is Unix time in
 milliseconds. A key without a value has no siblings, and the exit code is 1.
 
@@ -106,5 +107,10 @@ fn as_json(got: &Got) -> Value {
             })
         })
         .collect();
-    json!({ "context": got.context.to_string(), "siblings": siblings })
+    json!({
+        "context": got.context.to_string(),
+        "siblings": siblings,
+        "answers": got.answers,
+        "hinted": got.hinted,
+    })
 }
