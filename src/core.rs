@@ -102,6 +102,10 @@ pub struct Core {
     refused: BTreeSet<PeerId>,
     operations: BTreeMap<OpId, Operation>,
     undamaging: BTreeSet<Key>,
+    /// When custody was looked at last.
+    rebalanced: Duration,
+    /// Looks that may still follow at once.
+    looks: u8,
     /// Each with when it was sent.
     requests: BTreeMap<RequestId, (PeerId, AfterRequest, Duration)>,
     stores: BTreeMap<Ticket, AfterStore>,
@@ -117,6 +121,8 @@ pub struct Core {
     syncs: Syncs,
     /// Whether it was told that this peer has left the ring.
     told_left: bool,
+    /// Since when more than half of the others could hear that it has.
+    heard_since: Option<Duration>,
     /// Was evicted, and away for too long to come back.
     expelled: bool,
     /// Whether this peer may not have all that it wrote as a fallback any more: a hint left its store,

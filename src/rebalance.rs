@@ -15,9 +15,9 @@ use henge_sync::{Answer, ENTRIES_MAX, Outcome};
 use henge_types::{ClusterParams, Custody, Partition, PeerId, Voters, VotersDigest};
 
 /// Partitions in one session: a newcomer serves each as soon as it is full for it.
-const SESSION_PARTITIONS: usize = 128;
+const SESSION_PARTITIONS: usize = 512;
 /// Partitions that are closed at a time because they are pushed: they take no writes meanwhile.
-const CLOSED_MAX: usize = 64;
+const CLOSED_MAX: usize = 256;
 
 /// What was learnt of one partition that is acquired, under one set of voters.
 #[derive(Debug)]

@@ -22,12 +22,38 @@ const FREED_AT_ONCE: usize = 256;
 
 /// When to look at custody again after voters did not answer, or saw others.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Between two looks, for each partition: a look costs some 3 µs each, and shall take a tenth of the
+/// time at most.
+const LOOK_PACE: Duration = Duration::from_micros(30);
+/// Looks that may follow each other at once: a join takes some.
+const LOOKS_IN_A_ROW: u8 = 12;
 /// How soon custody may change again after it was saved: no write begins while it is.
 const CHANGE_EVERY: Duration = Duration::from_millis(20);
 /// How often to look at custody while something is on the move.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Core {
+    /// Looks at custody after this time, or later: a look goes through all partitions, so that after
+    /// some of them in a row it waits for further changes, the longer the more partitions there are.
+    pub(super) fn rebalance_after(&mut self, after: Duration) {
+        let next = (self.rebalanced + self.look_pace()).saturating_sub(self.now.monotonic);
+        let wait = if self.looks > 0 { Duration::ZERO } else { next };
+        self.wake_at(after.max(wait), Timer::Rebalance);
+    }
+
+    fn look_pace(&self) -> Duration {
+        let partitions = self.member.as_ref().map_or(1, |m| m.ring.params.partitions().len());
+        LOOK_PACE * u32::try_from(partitions).unwrap_or(u32::MAX)
+    }
+
+    fn count_look(&mut self) {
+        let earned = self.now.monotonic.saturating_sub(self.rebalanced).as_nanos()
+            / self.look_pace().as_nanos().max(1);
+        let looks = self.looks.saturating_add(u8::try_from(earned).unwrap_or(u8::MAX));
+        self.looks = looks.min(LOOKS_IN_A_ROW).saturating_sub(1);
+        self.rebalanced = self.now.monotonic;
+    }
+
     /// Looks at every partition: what to declare, whom to ask, what to give up.
     pub(super) fn rebalance(&mut self) {
         let (view, me) = (self.membership.view(), self.me);
@@ -48,6 +74,7 @@ impl Core {
         for partition in &plan.reopen {
             member.closing.remove(partition);
         }
+        self.count_look();
         self.declare_custody(&plan);
         if let Some(ring) = self.ring() {
             for (peer, entries) in plan.compare {
@@ -65,7 +92,7 @@ impl Core {
         self.close(plan.close);
         // Somebody may be late, or busy with another session.
         if self.member.as_ref().is_some_and(|m| m.rebalance.under_way() != (0, 0)) {
-            self.wake_at(LOOK_EVERY, Timer::Rebalance);
+            self.rebalance_after(LOOK_EVERY);
         }
         self.tell_ready();
     }
@@ -112,7 +139,7 @@ impl Core {
         self.membership.declare(Declaration::default().with_custody(custody), self.now);
         // Writes wait for their actor to be saved: they go first, before custody changes again.
         self.replan_waiting();
-        self.wake_at(CHANGE_EVERY, Timer::Rebalance);
+        self.rebalance_after(CHANGE_EVERY);
         self.free_leftovers();
     }
 
@@ -138,7 +165,7 @@ impl Core {
 
     /// Something was learnt about partitions on the move, or could not be.
     pub(super) fn look_at_custody_again(&mut self, learnt: bool) {
-        self.wake_at(if learnt { Duration::ZERO } else { LOOK_AGAIN }, Timer::Rebalance);
+        self.rebalance_after(if learnt { Duration::ZERO } else { LOOK_AGAIN });
     }
 
     // Stops taking writes for partitions that are to be given up, and looks whether they are

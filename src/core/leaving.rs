@@ -12,6 +12,8 @@ use crate::event::Event;
 
 /// How often members that are gone are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// For how many heartbeats one that has left stays to say so.
+const GOODBYE_HEARTBEATS: u32 = 3;
 
 impl Core {
     fn own_state(&self) -> Option<MemberState> {
@@ -102,7 +104,7 @@ impl Core {
         }
         match self.own_state() {
             Some(MemberState::Leaving) => self.finish_leaving(),
-            Some(MemberState::Left) if self.view_is_saved() => self.has_left(),
+            Some(MemberState::Left) if self.view_is_saved() => self.say_goodbye(),
             Some(MemberState::Active | MemberState::Left) | None => {}
         }
         let Some(after) = self.config.evict_after() else { return };
@@ -120,8 +122,21 @@ impl Core {
         }
     }
 
-    fn has_left(&mut self) {
-        if !std::mem::replace(&mut self.told_left, true) {
+    // One that ends before the others have heard of it stays a member that is leaving for ever: it
+    // waits until more than half of them could hear it for some heartbeats.
+    fn say_goodbye(&mut self) {
+        let view = self.membership.view();
+        let others: Vec<PeerId> =
+            view.iter().filter(|(p, m)| **p != self.me && m.is_present()).map(|(p, _)| *p).collect();
+        let near = others.iter().filter(|peer| self.is_healthy(peer)).count();
+        if near * 2 <= others.len() && !others.is_empty() {
+            self.heard_since = None;
+            return;
+        }
+        let since = *self.heard_since.get_or_insert(self.now.monotonic);
+        let heard = self.now.monotonic.saturating_sub(since)
+            >= GOODBYE_HEARTBEATS * self.membership.heartbeat_interval();
+        if heard && !std::mem::replace(&mut self.told_left, true) {
             self.event(Event::Left);
         }
     }

@@ -62,7 +62,7 @@ impl Core {
             Action::Changed { generation, .. } => {
                 tracing::trace!(generation, "the view changed");
                 self.save_view();
-                self.wake_at(LOOK_AFTER, Timer::Rebalance);
+                self.rebalance_after(LOOK_AFTER);
                 self.replan_waiting();
             }
             Action::Health { peer, down } => {
@@ -146,7 +146,7 @@ impl Core {
         self.handoff.delivery.on_reachable(&peer, self.now.monotonic);
         self.deliver_hints();
         self.sync_soon(peer);
-        self.wake_at(LOOK_AFTER, Timer::Rebalance);
+        self.rebalance_after(LOOK_AFTER);
     }
 
     /// Somebody is at an address to join through.
@@ -212,7 +212,7 @@ impl Core {
                 self.event(Event::JoinUnreachable { address: Some(address), reason });
             }
         }
-        self.wake_at(LOOK_AFTER, Timer::Rebalance);
+        self.rebalance_after(LOOK_AFTER);
     }
 
     /// Dials the members that are not connected, and the addresses to join through.
