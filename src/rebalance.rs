@@ -214,9 +214,13 @@ impl Rebalance {
         let closing = around.closing.contains(&partition);
         let owners = || voters.as_slice().iter().filter(|v| v.owner).map(|v| v.peer);
         let all_have_it = owners().all(|owner| giving.pushed.contains(&owner));
+        // One that is closed acknowledges nothing, and a strict write can do without one voter only.
+        let others = voters.as_slice().iter().filter(|v| !v.owner && v.peer != around.me);
+        let my_turn = others.filter(|v| reachable(&v.peer)).all(|v| v.peer > around.me);
         match giving.stage {
             Stage::Look if closing => {}
             Stage::Look => plan.close.push(partition),
+            Stage::Open if all_have_it && !my_turn => {}
             Stage::Open if all_have_it => plan.close.push(partition),
             Stage::Closed if all_have_it => plan.none.push(partition),
             Stage::Open | Stage::Closed => {
