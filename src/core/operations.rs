@@ -202,7 +202,9 @@ impl Core {
     }
 
     fn admit(&self) -> Result<henge_types::PartitionCount, Failure> {
-        let member = self.member.as_ref().filter(|_| self.serves()).ok_or(Failure::NotReady)?;
+        // One that has left and ends soon begins nothing: its clients go elsewhere.
+        let serves = self.serves() && self.heard_since.is_none();
+        let member = self.member.as_ref().filter(|_| serves).ok_or(Failure::NotReady)?;
         if self.operations.len() >= OPERATIONS_MAX {
             return Err(Failure::Overloaded);
         }
