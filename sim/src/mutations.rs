@@ -89,7 +89,7 @@ impl Mutation {
     /// Of how many seeds at least one catches it.
     #[must_use]
     pub fn caught_within(self) -> u64 {
-        if self == Self::ActorGoesOn { 400 } else { 200 }
+        if self == Self::ActorGoesOn { 800 } else { 200 }
     }
 
     /// The scenario of `seed` with this bug, and with the kind of faults that provokes it: a seed of
