@@ -29,7 +29,7 @@ use libp2p::core::transport::PortUse;
 use libp2p::gossipsub::TopicHash;
 use libp2p::identity::Keypair;
 use libp2p::swarm::{
-    ConnectionClosed, ConnectionDenied, ConnectionId, DialFailure, FromSwarm, NetworkBehaviour, THandler,
+    ConnectionDenied, ConnectionError, ConnectionId, DialFailure, FromSwarm, NetworkBehaviour, THandler,
     THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -258,13 +258,13 @@ impl NetworkBehaviour for Behaviour {
             if established.other_established == 0 {
                 self.tell(Input::Connected { peer: established.peer_id });
             }
-        } else if let FromSwarm::ConnectionClosed(ConnectionClosed {
-            peer_id,
-            remaining_established: 0,
-            ..
-        }) = event
-        {
-            self.tell(Input::Disconnected { peer: peer_id });
+        } else if let FromSwarm::ConnectionClosed(closed) = event {
+            let peer = closed.peer_id;
+            if closed.remaining_established == 0 {
+                self.tell(Input::Disconnected { peer });
+            } else if matches!(closed.cause, Some(ConnectionError::IO(_))) {
+                self.tell(Input::ConnectionBroken { peer });
+            }
         } else if let FromSwarm::DialFailure(DialFailure { connection_id, error, .. }) = event
             && let Some(next) = self.dials.on_failed(connection_id, error)
         {

@@ -35,6 +35,8 @@ pub struct Links {
     dials: BTreeMap<Target, Dial>,
     round_trips: BTreeMap<PeerId, Duration>,
     unanswered: BTreeMap<PeerId, Unanswered>,
+    /// Peers that lost one of their connections, and have answered nothing since.
+    doubted: BTreeSet<PeerId>,
     /// Of reads: when to hedge.
     reads: P95,
     /// Of all quick requests, writes that wait for a disk included: when to go on without an answer.
@@ -116,6 +118,14 @@ impl Links {
         self.connected.remove(peer);
         self.round_trips.remove(peer);
         self.unanswered.remove(peer);
+        self.doubted.remove(peer);
+    }
+
+    /// One of several connections to `peer` broke: until it answers, it counts as late.
+    pub fn on_doubt(&mut self, peer: PeerId) {
+        if self.connected.contains(&peer) {
+            self.doubted.insert(peer);
+        }
     }
 
     /// A dial failed.
@@ -142,6 +152,7 @@ impl Links {
     pub fn on_settled(&mut self, peer: &PeerId, took: Option<Duration>, now: Duration) {
         if let Some(took) = took {
             self.all.feed(took);
+            self.doubted.remove(peer);
         }
         let Some(unanswered) = self.unanswered.get_mut(peer) else { return };
         unanswered.count = unanswered.count.saturating_sub(1);
@@ -153,10 +164,11 @@ impl Links {
         }
     }
 
-    /// Whether `peer` has answered nothing for [`Links::late_after`], though it was asked.
+    /// Whether `peer` has answered nothing for [`Links::late_after`], though it was asked, or is doubted.
     #[must_use]
     pub fn is_late(&self, peer: &PeerId, now: Duration) -> bool {
-        self.unanswered.get(peer).is_some_and(|u| now.saturating_sub(u.since) >= self.late_after())
+        self.doubted.contains(peer)
+            || self.unanswered.get(peer).is_some_and(|u| now.saturating_sub(u.since) >= self.late_after())
     }
 
     /// After how long nobody waits for an answer any more, if there is somebody else to ask.

@@ -367,6 +367,23 @@ fn with_one_peer_dead_quorums_of_two_go_on_and_three_are_unavailable() {
 }
 
 #[test]
+fn nobody_waits_for_peers_that_lost_one_of_their_connections() {
+    let mut world = three();
+    written(&world.put(0, "key", "value", Supersede::Current, Some(3)));
+    // Their processes end, and the connections that are left say nothing.
+    for silent in [1, 2] {
+        world.peers[silent].alive = false;
+        let peer = world.ids[silent];
+        world.send(0, Duration::from_millis(5), Input::ConnectionBroken { peer });
+    }
+    let (key, before) = (Key::new("key").unwrap(), world.now);
+    let response = world.ask(0, Request::Get(Get { key, quorum: None, strict: false, timeout_ms: 1_000 }));
+    assert!(matches!(response, Response::Found { answers: 1, .. }), "{response:?}");
+    let took = world.now - before;
+    assert!(took < Duration::from_millis(20), "{took:?}");
+}
+
+#[test]
 fn a_fourth_peer_takes_empty_partitions_over_and_leaves_full_ones_where_they_are() {
     let mut world = three();
     for i in 0..20 {

@@ -139,21 +139,39 @@ impl Replication {
         self.tally.waiting().filter(|p| !self.absent.contains_key(p)).collect()
     }
 
+    /// Nobody is waited for any longer but the coordinator: whoever was asked and has not answered, voters and
+    /// keepers alike, is done without. Their answers still count if they come.
+    pub fn on_late(&mut self, coordinator: PeerId, fallbacks: &[PeerId]) -> Vec<Keep> {
+        let slow: Vec<(PeerId, PeerId)> = self
+            .absent
+            .iter()
+            .flat_map(|(primary, hints)| hints.iter().map(|h| (*primary, *h)))
+            .filter(|(_, hint)| hint.state == State::Asked)
+            .filter_map(|(primary, hint)| match hint.keeper {
+                Keeper::Peer(keeper) if keeper != coordinator => Some((primary, keeper)),
+                Keeper::Peer(_) | Keeper::Coordinator => None,
+            })
+            .collect();
+        let voters = self.awaited().into_iter().filter(|p| *p != coordinator);
+        let mut keeps: Vec<Keep> = voters.filter_map(|p| self.on_absent(p, fallbacks)).collect();
+        keeps.extend(slow.into_iter().filter_map(|(p, keeper)| self.on_not_kept(p, &keeper, fallbacks)));
+        keeps
+    }
+
     /// `keeper` keeps the hint for `primary` durably.
     pub fn on_kept(&mut self, primary: &PeerId, keeper: &PeerId) {
-        self.set(primary, keeper, State::Kept);
+        let theirs = |h: &&mut Hint| h.keeper == Keeper::Peer(*keeper);
+        if let Some(hint) = self.absent.get_mut(primary).and_then(|hints| hints.iter_mut().find(theirs)) {
+            hint.state = State::Kept;
+        }
     }
 
     /// `keeper` cannot keep it. Says who is to try next.
     pub fn on_not_kept(&mut self, primary: PeerId, keeper: &PeerId, fallbacks: &[PeerId]) -> Option<Keep> {
-        let changed = self.set(&primary, keeper, State::Failed);
-        changed.then(|| self.keep(primary, fallbacks))
-    }
-
-    fn set(&mut self, primary: &PeerId, keeper: &PeerId, state: State) -> bool {
         let asked = |h: &&mut Hint| h.keeper == Keeper::Peer(*keeper) && h.state == State::Asked;
-        let hint = self.absent.get_mut(primary).and_then(|hints| hints.iter_mut().find(asked));
-        hint.map(|hint| hint.state = state).is_some()
+        let hint = self.absent.get_mut(&primary).and_then(|hints| hints.iter_mut().find(asked))?;
+        hint.state = State::Failed;
+        Some(self.keep(primary, fallbacks))
     }
 
     fn keep(&mut self, primary: PeerId, fallbacks: &[PeerId]) -> Keep {

@@ -94,6 +94,11 @@ pub enum Input {
         /// Who.
         peer: PeerId,
     },
+    /// One of several connections to `peer` broke, and not because it was idle.
+    ConnectionBroken {
+        /// Whom.
+        peer: PeerId,
+    },
     /// An [`Output::DialAddress`] succeeded: `peer` is at `address`. Comes before the
     /// [`Input::Connected`] of that peer, if that connection is its first.
     Dialed {

@@ -172,6 +172,14 @@ impl Core {
         self.dial();
     }
 
+    /// One of several connections to `peer` broke. If its process ended, the others are as dead, and over QUIC
+    /// nothing says so: it is asked something, and not counted on before it answers.
+    pub(super) fn on_connection_broken(&mut self, peer: PeerId) {
+        self.links.on_doubt(peer);
+        self.membership.exchange_with(peer);
+        self.on_doubt(peer);
+    }
+
     /// The answer to a request of the membership protocol.
     pub(super) fn on_membership_response(
         &mut self,

@@ -11,7 +11,7 @@ use super::syncing::{Asker, SyncId};
 pub(super) struct OpId(pub(super) u64);
 
 /// Which attempt of an operation an answer belongs to; answers to earlier ones are dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Attempt {
     pub(super) op: OpId,
     pub(super) number: u32,
@@ -166,6 +166,22 @@ pub(super) enum Timer {
 }
 
 impl AfterRequest {
+    /// The attempt of an operation that waits for the answer.
+    pub(super) fn attempt(&self) -> Option<Attempt> {
+        match self {
+            Self::Read { attempt }
+            | Self::Hint { attempt }
+            | Self::Write { attempt, .. }
+            | Self::Keep { attempt, .. }
+            | Self::Forward { attempt } => Some(*attempt),
+            Self::Membership { .. }
+            | Self::Repair
+            | Self::Compare
+            | Self::Session { .. }
+            | Self::Deliver { .. } => None,
+        }
+    }
+
     /// Whether a healthy peer answers it without waiting for others, so that silence says something.
     pub(super) fn is_quick(&self) -> bool {
         match self {

@@ -255,15 +255,30 @@ impl Core {
         self.timers.insert((at, timer));
     }
 
-    /// An attempt takes too long: whoever does not answer is done without, if possible.
+    /// An attempt takes too long: whoever does not answer is done without, if possible. That is looked at
+    /// again and again: those who were asked instead may take as long.
     pub(super) fn on_late(&mut self, op: OpId, number: u32) {
         let attempt = Attempt { op, number };
         let Some(operation) = self.operations.get(&op).filter(|o| o.attempt == number) else { return };
         match &operation.stage {
             Stage::Reading { .. } => self.on_late_read(attempt),
             Stage::Replicating(_) => self.on_late_write(attempt),
-            Stage::Forwarded { .. } => self.on_late_forward(attempt),
-            Stage::Waiting | Stage::Updating => {}
+            Stage::Forwarded { .. } => return self.on_late_forward(attempt),
+            Stage::Waiting | Stage::Updating => return,
+        }
+        if let Some(mut operation) = self.take(attempt) {
+            let late = self.now.monotonic + self.links.late_after();
+            self.arm(&mut operation, late, Timer::Late(op, number));
+            self.operations.insert(op, operation);
+        }
+    }
+
+    /// `peer` may be gone: what waits for it goes on without, if possible.
+    pub(super) fn on_doubt(&mut self, peer: PeerId) {
+        let theirs = self.requests.values().filter(|(asked, ..)| *asked == peer);
+        let attempts: BTreeSet<Attempt> = theirs.filter_map(|(_, next, _)| next.attempt()).collect();
+        for attempt in attempts {
+            self.on_late(attempt.op, attempt.number);
         }
     }
 

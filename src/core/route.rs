@@ -15,6 +15,7 @@ impl Core {
         match input {
             Input::Connected { peer } => self.on_connected(peer),
             Input::Disconnected { peer } => self.on_disconnected(&peer),
+            Input::ConnectionBroken { peer } => self.on_connection_broken(peer),
             Input::Dialed { peer, address } => self.on_dialed(peer, &address),
             Input::DialFailed { peer, address, reason } => self.on_dial_failed(peer, address, reason),
             Input::Request { peer, channel, request } => self.on_request(peer, channel, request),

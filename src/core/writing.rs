@@ -304,10 +304,7 @@ impl Core {
     /// Voters take too long: others stand in for them.
     pub(super) fn on_late_write(&mut self, attempt: Attempt) {
         let me = self.me;
-        self.step_write(attempt, true, |replication, fallbacks| {
-            let awaited = replication.awaited().into_iter().filter(|p| *p != me);
-            awaited.filter_map(|p| replication.on_absent(p, fallbacks)).collect()
-        });
+        self.step_write(attempt, true, |replication, fallbacks| replication.on_late(me, fallbacks));
     }
 
     // Lets `step` change a replication, and carries out what follows.

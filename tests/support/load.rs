@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use henge::client::{Client, Config};
+use henge::error::RequestError;
 use henge::handle::Handle;
 use libp2p::Multiaddr;
 use rand::rngs::SmallRng;
@@ -209,6 +210,7 @@ impl Asking<'_> {
             get = get.strict();
         }
         let result = get.await;
+        self.tell(key, result.as_ref().err());
         let seen = result.as_ref().map(values).map_err(kind);
         self.record(Entry { client: self.client, key, op: Op::Get, start, end: now(), result: seen.clone() });
         Some((seen.ok()?, result.ok()?.context))
@@ -225,9 +227,18 @@ impl Asking<'_> {
         if self.shared.demand.strict {
             put = put.strict();
         }
-        let result = put.await.map(|_| Vec::new()).map_err(|error| kind(&error));
+        let result = put.await.map(|_| Vec::new());
+        self.tell(key, result.as_ref().err());
+        let result = result.map_err(|error| kind(&error));
         let op = Op::Put { value, over };
         self.record(Entry { client: self.client, key, op, start, end: now(), result });
+    }
+
+    /// For whoever wonders why a test failed: what the peers said, word for word.
+    fn tell(&self, key: Key, error: Option<&RequestError>) {
+        if let Some(error) = error {
+            eprintln!("client {}, key {key}: {error}", self.client);
+        }
     }
 
     fn record(&self, entry: Entry) {

@@ -46,6 +46,8 @@ pub(crate) struct State {
 struct Lane {
     connection: ConnectionId,
     established: bool,
+    /// Another connection was chosen after this one: requests up to this number may be on their way here.
+    retired_at: Option<u64>,
     /// Opening a substream failed, and the behaviour has not decided yet what follows.
     blocked: bool,
     waker: Option<Waker>,
@@ -74,7 +76,7 @@ impl Lane {
 pub(crate) struct Removed {
     /// Requests of the remote that nobody can answer any more.
     pub(crate) unanswered: usize,
-    /// If it was the chosen connection: all requests up to this id were sent, and are lost.
+    /// If it is or was the chosen connection: all requests up to this id were sent, and are lost.
     pub(crate) lost_up_to: Option<u64>,
     /// Requests wait, and no other connection can take them.
     pub(crate) stranded: bool,
@@ -88,6 +90,14 @@ pub(crate) enum Rest {
     /// Only requests of it that this program has not answered.
     Channels,
     Nothing,
+}
+
+/// Requests that a handler took to write them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) count: usize,
+    /// The number of the last one.
+    pub(crate) up_to: u64,
 }
 
 /// How many requests of the remote may still be read.
@@ -161,8 +171,8 @@ impl Link {
 
     // For handlers.
 
-    /// Takes requests to write on `connection`, as many as the window allows. Returns the number of the last one.
-    pub(crate) fn take_requests(&self, connection: ConnectionId, out: &mut Vec<u8>) -> Option<u64> {
+    /// Takes requests to write on `connection`, as many as the window allows.
+    pub(crate) fn take_requests(&self, connection: ConnectionId, out: &mut Vec<u8>) -> Option<Taken> {
         let mut state = self.lock();
         if state.chosen != Some(connection) || state.queue.is_empty() {
             return None;
@@ -170,7 +180,7 @@ impl Link {
         let in_flight = state.outstanding.saturating_sub(state.queue.len());
         let window = self.config.max_in_flight_per_peer().saturating_sub(in_flight);
         let count = state.queue.take(out, window, BATCH_BYTES);
-        (count > 0).then(|| state.queue.taken())
+        (count > 0).then(|| Taken { count, up_to: state.queue.taken() })
     }
 
     /// Takes the responses to write on `connection`. `out` must be empty.
@@ -249,6 +259,11 @@ impl State {
 
     // For handlers.
 
+    /// Whether another connection carries the requests by now.
+    pub(crate) fn is_retired(&mut self, connection: ConnectionId) -> bool {
+        self.lane(connection).is_some_and(|lane| lane.retired_at.is_some())
+    }
+
     /// The handler of `connection` runs: from now on `waker` wakes it. Returns whether it should open a substream.
     pub(crate) fn enter(&mut self, connection: ConnectionId, waker: &Waker) -> bool {
         let wanted = self.chosen == Some(connection) && !self.queue.is_empty();
@@ -279,6 +294,7 @@ impl State {
         self.lanes.push(Lane {
             connection,
             established: false,
+            retired_at: None,
             blocked: false,
             waker: None,
             notified: false,
@@ -293,18 +309,26 @@ impl State {
         if let Some(lane) = self.lane(connection) {
             lane.established = true;
         }
-        if self.chosen.is_none() {
-            self.choose();
-        }
+        self.choose();
     }
 
-    /// Picks the oldest usable connection, which both survives most and keeps the choice stable.
+    /// Picks the newest usable connection: of the others nobody knows whether the remote is still at their end.
+    /// One that dies over QUIC says nothing for as long as its idle time-out, and a remote that was restarted
+    /// comes back on a new connection meanwhile.
     fn choose(&mut self) {
-        let chosen = self.lanes.iter_mut().find(|lane| lane.established && !lane.blocked);
-        self.chosen = chosen.map(|lane| {
-            lane.wake();
-            lane.connection
-        });
+        let before = self.chosen;
+        let taken = self.queue.taken();
+        self.chosen = None;
+        for lane in self.lanes.iter_mut().rev() {
+            if self.chosen.is_none() && lane.established && !lane.blocked {
+                self.chosen = Some(lane.connection);
+                lane.retired_at = None;
+                lane.wake();
+            } else if before == Some(lane.connection) {
+                lane.retired_at = Some(taken);
+                lane.wake();
+            }
+        }
     }
 
     fn unblock(&mut self) {
@@ -317,8 +341,7 @@ impl State {
         let Some(index) = self.lanes.iter().position(|lane| lane.connection == connection) else {
             return Removed { unanswered: 0, lost_up_to: None, stranded: false };
         };
-        let unanswered = self.lanes.remove(index).unanswered;
-        let mut lost_up_to = None;
+        let Lane { unanswered, retired_at: mut lost_up_to, .. } = self.lanes.remove(index);
         if self.chosen == Some(connection) {
             lost_up_to = Some(self.queue.taken());
             self.choose();

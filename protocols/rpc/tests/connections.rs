@@ -279,6 +279,54 @@ async fn by_default_a_connection_outlives_its_requests() {
 }
 
 #[tokio::test]
+async fn an_older_connection_is_let_go_once_its_requests_are_answered() {
+    let (mut first, mut second) = impatient_pair(KeepAlive::WhileOpen).await;
+    let peer = id_of(&second);
+    let held = first.behaviour_mut().send_request(&peer, ask(0));
+    let (channel, older) = until(&mut first, &mut second, |_, _, side| match side {
+        Side::Second(SwarmEvent::Behaviour(Event::Request { channel, connection, .. })) => {
+            Some((channel, connection))
+        }
+        _ => None,
+    })
+    .await;
+    first.dial(DialOpts::peer_id(peer).condition(PeerCondition::Always).build()).unwrap();
+    until(&mut first, &mut second, |_, _, side| match side {
+        Side::First(SwarmEvent::ConnectionEstablished { .. }) => Some(()),
+        _ => None,
+    })
+    .await;
+    let sent = first.behaviour_mut().send_request(&peer, ask(1));
+    let (newer, number) = until(&mut first, &mut second, |_, second, side| match side {
+        Side::Second(SwarmEvent::Behaviour(Event::Request { channel, request, connection, .. })) => {
+            second.behaviour_mut().send_response(channel, told(request.number)).unwrap();
+            Some((connection, request.number))
+        }
+        _ => None,
+    })
+    .await;
+    assert_eq!(number, 1);
+    assert_ne!(newer, older);
+    assert_eq!(outcomes(&mut first, &mut second, 1).await, [(sent, Ok(told(1)))]);
+    assert!(quiet(&mut first, &mut second, Duration::from_millis(200)).await.is_empty());
+    assert!(channel.is_open(), "what it carries holds it");
+
+    second.behaviour_mut().send_response(channel, told(0)).unwrap();
+    let (mut closed, mut found) = (None, Vec::new());
+    until(&mut first, &mut second, |_, _, side| {
+        match side {
+            Side::First(event) => found.extend(outcome(event)),
+            Side::Second(SwarmEvent::ConnectionClosed { connection_id, .. }) => closed = Some(connection_id),
+            Side::Second(_) => {}
+        }
+        closed.filter(|_| found.len() == 1)
+    })
+    .await;
+    assert_eq!((found, closed), (vec![(held, Ok(told(0)))], Some(older)));
+    assert!(first.behaviour().is_connected(&peer));
+}
+
+#[tokio::test]
 async fn while_busy_a_connection_lasts_as_long_as_its_requests() {
     let (mut first, mut second) = impatient_pair(KeepAlive::WhileBusy).await;
     let peer = id_of(&second);

@@ -72,6 +72,20 @@ fn a_late_voter_and_its_stand_in_count_once() {
 }
 
 #[test]
+fn keepers_that_take_too_long_are_replaced_and_still_count_when_they_answer() {
+    let mut put = start(true);
+    let fallbacks = [peer(11), peer(12), peer(13)];
+    put.on_ack(&peer(1));
+    assert_eq!(put.on_late(peer(1), &fallbacks), [keep(2, 11), keep(3, 12)].map(Option::unwrap));
+    put.on_kept(&peer(3), &peer(12));
+    assert_eq!(put.outcome(), Outcome::Done { acks: 2, hinted: 1 });
+    // The one that keeps its hint is not asked again, nor are voters that somebody stands in for.
+    assert_eq!(put.on_late(peer(1), &fallbacks), [keep(2, 13).unwrap()]);
+    put.on_kept(&peer(2), &peer(11));
+    assert_eq!(put.outcome(), Outcome::Done { acks: 3, hinted: 2 });
+}
+
+#[test]
 fn a_coordinator_that_is_no_voter_counts_for_one_that_is_away() {
     let mut put = start(true);
     put.stands_in(peer(21), peer(2));

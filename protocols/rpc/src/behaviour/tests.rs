@@ -12,7 +12,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
-use crate::link::BATCH_BYTES;
+use crate::link::{BATCH_BYTES, Taken};
 
 use super::*;
 
@@ -175,19 +175,29 @@ fn a_slot_that_another_peer_took_over_does_not_mix_up_requests() {
 }
 
 #[test]
-fn a_request_goes_to_one_connection_until_that_dies() {
+fn requests_go_to_the_newest_connection_and_to_an_older_one_when_that_dies() {
     let (mut rpc, peer) = (rpc(Config::default()), PeerId::random());
     establish(&mut rpc, peer, 1);
-    establish(&mut rpc, peer, 2);
     let link = rpc.peers.get(&peer).unwrap().link.clone();
     let mut buffer = Vec::with_capacity(BATCH_BYTES);
+    let taken = |up_to| Some(Taken { count: 1, up_to });
     rpc.send_request(&peer, String::new());
-    assert_eq!(link.take_requests(connection(2), &mut buffer), None);
-    assert_eq!(link.take_requests(connection(1), &mut buffer), Some(1));
+    assert_eq!(link.take_requests(connection(1), &mut buffer), taken(1));
+    establish(&mut rpc, peer, 2);
+    assert!(link.lock().is_retired(connection(1)));
     rpc.send_request(&peer, String::new());
+    assert_eq!(link.take_requests(connection(1), &mut buffer), None);
+    assert_eq!(link.take_requests(connection(2), &mut buffer), taken(2));
+    // What went out on the older one is lost with that alone.
     close(&mut rpc, peer, 1);
     assert_eq!(failures(&mut rpc), [OutboundFailure::ConnectionClosed]);
-    assert_eq!(link.take_requests(connection(2), &mut buffer), Some(2));
+    assert_eq!(rpc.pending(&peer).in_flight, 1);
+    establish(&mut rpc, peer, 3);
+    close(&mut rpc, peer, 3);
+    assert_eq!(failures(&mut rpc), [OutboundFailure::ConnectionClosed]);
+    assert!(!link.lock().is_retired(connection(2)));
+    rpc.send_request(&peer, String::new());
+    assert_eq!(link.take_requests(connection(2), &mut buffer), taken(3));
 }
 
 #[test]

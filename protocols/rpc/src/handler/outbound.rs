@@ -20,6 +20,8 @@ pub(crate) struct Outbound {
     open_failures: u8,
     /// The last request taken: an answer to a later one is a fault.
     sent_up_to: u64,
+    /// Requests taken for the open substream that the remote has not answered.
+    in_flight: usize,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,7 @@ enum End {
 
 impl Outbound {
     pub(crate) fn new() -> Self {
-        Self { state: State::Closed, open_failures: 0, sent_up_to: 0 }
+        Self { state: State::Closed, open_failures: 0, sent_up_to: 0, in_flight: 0 }
     }
 
     /// Returns whether a substream is to be asked for.
@@ -51,6 +53,7 @@ impl Outbound {
 
     pub(crate) fn open(&mut self, stream: Stream, frame_limit: usize) {
         self.open_failures = 0;
+        self.in_flight = 0;
         self.state = State::Open(Box::new(Substream::new(stream, frame_limit)));
     }
 
@@ -79,22 +82,31 @@ impl<Req, Res: DeserializeOwned> Handler<Req, Res> {
     pub(crate) fn poll_outbound(&mut self, cx: &mut Context<'_>) {
         let State::Open(substream) = &mut self.outbound.state else { return };
         let Substream { stream, writer, .. } = &mut **substream;
-        let (link, connection, sent_up_to) = (&self.link, self.connection, &mut self.outbound.sent_up_to);
+        let (link, connection) = (&self.link, self.connection);
+        let (sent_up_to, in_flight) = (&mut self.outbound.sent_up_to, &mut self.outbound.in_flight);
         let written = writer.poll(cx, stream, |buffer| {
             if let Some(taken) = link.take_requests(connection, buffer) {
-                *sent_up_to = taken;
+                *sent_up_to = taken.up_to;
+                *in_flight += taken.count;
             }
         });
         // What the remote said before it closed is worth reading even when writing fails.
         let mut answers = Vec::new();
         let read = read_answers(substream, *sent_up_to, cx, &mut answers);
         if !answers.is_empty() {
+            *in_flight = in_flight.saturating_sub(answers.len());
             self.events.push_back(ToBehaviour::Answers(answers));
         }
         let end = match (read, written) {
             (Err(end), _) => end,
             (Ok(()), Err(_)) => End::Closed,
-            (Ok(()), Ok(())) => return,
+            (Ok(()), Ok(())) => {
+                // Nothing holds a connection open that carries no requests any more.
+                if self.outbound.in_flight == 0 && self.link.lock().is_retired(self.connection) {
+                    self.outbound.close();
+                }
+                return;
+            }
         };
         self.outbound.close();
         let fault = match end {
