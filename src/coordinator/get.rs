@@ -211,9 +211,11 @@ impl Get {
         self.next_candidate(false).into_iter().collect()
     }
 
-    /// The answers take too long: asks others in the place of those that are waited for.
-    pub fn on_late(&mut self, fallbacks: &[PeerId]) -> Vec<Ask> {
-        let slow: Vec<PeerId> = self.tally.waiting().filter(|p| self.asked.contains_key(p)).collect();
+    /// The answers take too long: asks others in the place of those that are waited for. Nobody waits for those in
+    /// `late` either, if they are asked now.
+    pub fn on_late(&mut self, late: BTreeSet<PeerId>, fallbacks: &[PeerId]) -> Vec<Ask> {
+        let slow: Vec<PeerId> =
+            self.tally.waiting().filter(|p| self.asked.contains_key(p) || late.contains(p)).collect();
         self.late.extend(slow);
         for stand_in in self.stand_ins.values_mut() {
             if matches!(stand_in, StandIn::Asked) {

@@ -141,7 +141,12 @@ impl Core {
     }
 
     pub(super) fn on_late_read(&mut self, attempt: Attempt) {
-        self.step_read(attempt, true, Get::on_late);
+        let Some(Operation { stage: Stage::Reading { voters, .. }, .. }) = self.operations.get(&attempt.op)
+        else {
+            return;
+        };
+        let (_, late) = self.reachable(&Arc::clone(voters));
+        self.step_read(attempt, true, |get, fallbacks| get.on_late(late, fallbacks));
     }
 
     fn advance_read(&mut self, op: OpId) {

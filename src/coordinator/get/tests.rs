@@ -134,7 +134,11 @@ fn late_voters_are_replaced_and_still_count_when_they_answer() {
     let (mut get, asks) = start(&[1, 2], &[], Rule::Sloppy);
     assert_eq!(asks, [whole(1), digest(2)]);
     get.on_answer(peer(2), value(1).digest());
-    assert_eq!(get.on_late(&[peer(11), peer(12)]), [hint(11), hint(12)], "3 is lost, 1 is late");
+    assert_eq!(
+        get.on_late(BTreeSet::new(), &[peer(11), peer(12)]),
+        [hint(11), hint(12)],
+        "3 is lost, 1 is late"
+    );
     assert_eq!(get.on_hint(peer(11), Ok(None), &[]), []);
     assert_eq!(get.outcome(), Outcome::Pending);
     get.on_answer(peer(1), value(1));
