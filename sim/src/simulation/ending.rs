@@ -57,7 +57,8 @@ impl Simulation<'_> {
         }
         for pid in self.staying() {
             self.world.wake_up(pid);
-            if self.world.is_poisoned(pid) {
+            // One that never joined may have been told only of peers that are gone: its operator starts it anew.
+            if self.world.is_poisoned(pid) || !self.world.has_saved(pid) {
                 self.world.crash(pid, Crash::Process);
             }
             self.wake_at(now + RESTART_AFTER, Wake::Start { pid });
