@@ -18,12 +18,14 @@ use henge_types::member::Signer;
 use henge_types::{ActorId, Dot, Key, Multiaddr, Now, Partition, PeerId, RingId, Voters};
 
 use crate::actors::DotCounter;
+use crate::collector::Collector;
 use crate::config::Config;
 use crate::event::Event;
 use crate::links::Links;
 use crate::store::{MetaKey, ReadOp, StoreError, StoreOp, Ticket, WriteOp};
 
 mod boot;
+mod collecting;
 mod custody;
 mod forward;
 mod handoff;
@@ -118,6 +120,7 @@ pub struct Core {
     ids: Ids,
     stats: Stats,
     handoff: Handoff,
+    collector: Collector,
     syncs: Syncs,
     /// Whether it was told that this peer has left the ring.
     told_left: bool,
@@ -177,6 +180,8 @@ struct Stats {
     damaged: u64,
     repaired: u64,
     actors_renewed: u64,
+    /// Records that were dead, and were forgotten.
+    collected: u64,
     hints_delivered: u64,
     hints_quarantined: u64,
     /// What a queue had no room for.
@@ -214,6 +219,7 @@ impl Core {
                 Timer::SaveAgain => self.save_again(),
                 Timer::LookForHints => self.look_for_hints(),
                 Timer::DeliverHints => self.deliver_hints(),
+                Timer::Collect => self.collect(),
             }
         }
         self.membership.handle_timeout(now);

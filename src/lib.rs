@@ -33,6 +33,7 @@ pub mod actors;
 pub mod anti_entropy;
 pub mod behaviour;
 pub mod client;
+pub mod collector;
 pub mod config;
 pub mod coordinator;
 pub mod core;

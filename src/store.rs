@@ -90,6 +90,17 @@ pub enum ReadOp {
         /// About how many bytes of keys and records. The first comes, however large.
         bytes_max: usize,
     },
+    /// Keys of these partitions whose records are dead since then or longer ([`Record::dead_since`]).
+    Dead {
+        /// How many partitions the ring has.
+        count: PartitionCount,
+        /// The partitions.
+        partitions: Vec<Partition>,
+        /// Since when, in milliseconds of Unix time.
+        until_unix_ms: u64,
+        /// How many keys to tell of at most.
+        max: usize,
+    },
     /// The hint of a key, whoever it waits for.
     Hint {
         /// The key.
@@ -135,12 +146,15 @@ pub enum WriteOp {
         /// Each with its key, and the actor under which this peer writes its partition now.
         records: Vec<(Key, Record, Option<ActorId>)>,
     },
-    /// Removes the record of `key`, if it is still what the caller looked at, and can be read.
-    Drop {
-        /// The key.
-        key: Key,
-        /// The digest of the record that may go.
-        digest: RecordDigest,
+    /// Looks which of these keys have just that record, dead since then or longer, or none; with `forget` those
+    /// records go. What a crash brings back may be collected again: nobody waits for the sync of it.
+    Collect {
+        /// The keys, with the digests of the records that may go.
+        dead: Vec<(Key, RecordDigest)>,
+        /// Since when they must be dead, in milliseconds of Unix time.
+        until_unix_ms: u64,
+        /// Whether to remove them.
+        forget: bool,
     },
     /// Removes a part of what is held of a partition, damaged keys too. To be repeated while
     /// the answer says that there is more.
@@ -272,6 +286,8 @@ pub enum StoreResult {
     /// To [`ReadOp::Records`]: the records of the first of the keys, at least of one; `None`
     /// where a key is damaged.
     Records(Vec<Option<Record>>),
+    /// To [`ReadOp::Dead`]: keys with the digests of their records.
+    Dead(Vec<(Key, RecordDigest)>),
     /// To [`ReadOp::Hint`]: `None` where no hint is kept for the key.
     Hint(Option<Record>),
     /// To [`ReadOp::Hints`].
@@ -310,7 +326,9 @@ pub enum StoreResult {
     },
     /// To [`WriteOp::MergeMany`]: one for each record, in order.
     MergedMany(Vec<Result<Merged, WriteError>>),
-    /// To [`WriteOp::Drop`] and [`WriteOp::DropPartition`].
+    /// To [`WriteOp::Collect`]: for each key in order whether it may go, or is gone.
+    Collected(Vec<bool>),
+    /// To [`WriteOp::DropPartition`].
     Dropped {
         /// How many records were removed.
         records: u64,
@@ -334,6 +352,40 @@ pub enum StoreResult {
     Damaged,
     /// The store failed; nothing changed, or (for a write) it may have.
     Failed(StoreError),
+}
+
+impl StoreResult {
+    /// Whether the store holds something that it did not hold before, so that a sync is worth its while.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        match self {
+            // A write that is repeated may have made a hint wait for one primary more.
+            Self::Updated { .. }
+            | Self::Merged { changed: true, .. }
+            | Self::Dropped { records: 1.., .. }
+            | Self::Repaired
+            | Self::Saved => true,
+            Self::MergedMany(merged) => merged.iter().any(|m| matches!(m, Ok(m) if m.changed)),
+            // What was dropped and comes back in a crash is delivered, or collected, again.
+            Self::HintDropped { .. }
+            | Self::Collected(_)
+            | Self::Dead(_)
+            | Self::Merged { changed: false, .. }
+            | Self::Dropped { records: 0, .. }
+            | Self::Record(_)
+            | Self::Records(_)
+            | Self::Summaries { .. }
+            | Self::Items { .. }
+            | Self::Hint(_)
+            | Self::Hints { .. }
+            | Self::HintQueues { .. }
+            | Self::Occupied(_)
+            | Self::DamagedKeys(_)
+            | Self::Refused(_)
+            | Self::Damaged
+            | Self::Failed(_) => false,
+        }
+    }
 }
 
 /// What came of one record of a [`WriteOp::MergeMany`].

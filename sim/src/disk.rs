@@ -54,27 +54,8 @@ impl Image for Memory {
 }
 
 fn record(store: &dyn Store, key: &Key) -> Option<Record> {
-    match store.read(&ReadOp::Get { key: key.clone() }) {
-        StoreResult::Record(record) => Some(record),
-        StoreResult::Occupied(_)
-        | StoreResult::DamagedKeys(_)
-        | StoreResult::Records(_)
-        | StoreResult::Summaries { .. }
-        | StoreResult::Items { .. }
-        | StoreResult::MergedMany(_)
-        | StoreResult::Dropped { .. }
-        | StoreResult::Hint(_)
-        | StoreResult::Hints { .. }
-        | StoreResult::HintQueues { .. }
-        | StoreResult::HintDropped { .. }
-        | StoreResult::Updated { .. }
-        | StoreResult::Refused(_)
-        | StoreResult::Merged { .. }
-        | StoreResult::Repaired
-        | StoreResult::Saved
-        | StoreResult::Damaged
-        | StoreResult::Failed(_) => None,
-    }
+    let result = store.read(&ReadOp::Get { key: key.clone() });
+    if let StoreResult::Record(record) = result { Some(record) } else { None }
 }
 
 /// How fast a disk is, and what it promises.
@@ -200,7 +181,7 @@ impl Disk {
         let mut dirty = false;
         for ((ticket, op), result) in tickets.into_iter().zip(ops).zip(results) {
             let save = result == StoreResult::Saved;
-            dirty |= changes(&result);
+            dirty |= result.is_change();
             let durable = !(save || (dirty && self.profile.durability == Durability::Fsync));
             if !durable {
                 written.sync = Some(ticket);
@@ -290,34 +271,6 @@ impl Disk {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.queue.len()
-    }
-}
-
-fn changes(result: &StoreResult) -> bool {
-    match result {
-        // A write that is repeated may have made a hint wait for one primary more.
-        StoreResult::Updated { .. }
-        | StoreResult::Merged { changed: true, .. }
-        | StoreResult::Dropped { records: 1.., .. }
-        | StoreResult::Repaired
-        | StoreResult::Saved => true,
-        StoreResult::MergedMany(merged) => merged.iter().any(|m| matches!(m, Ok(m) if m.changed)),
-        // A hint that was dropped and comes back in a crash is delivered again.
-        StoreResult::HintDropped { .. }
-        | StoreResult::Merged { changed: false, .. }
-        | StoreResult::Dropped { records: 0, .. }
-        | StoreResult::Record(_)
-        | StoreResult::Records(_)
-        | StoreResult::Summaries { .. }
-        | StoreResult::Items { .. }
-        | StoreResult::Hint(_)
-        | StoreResult::Hints { .. }
-        | StoreResult::HintQueues { .. }
-        | StoreResult::Occupied(_)
-        | StoreResult::DamagedKeys(_)
-        | StoreResult::Refused(_)
-        | StoreResult::Damaged
-        | StoreResult::Failed(_) => false,
     }
 }
 

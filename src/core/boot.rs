@@ -147,6 +147,7 @@ impl Core {
             ids: Ids::default(),
             stats: Stats::default(),
             handoff,
+            collector: crate::collector::Collector::default(),
             syncs: super::Syncs::default(),
             told_left: false,
             heard_since: None,

@@ -3,6 +3,7 @@
 use henge_quorum::Want;
 use henge_types::{Key, Partition, PeerId, VotersDigest};
 
+use super::collecting::Collects;
 use super::io::ChannelId;
 use super::syncing::{Asker, SyncId};
 
@@ -66,6 +67,10 @@ pub(super) enum AfterStore {
     HintQuarantined { primary: PeerId, key: Key, queued: bool },
     /// One record of another peer's delivery of hints.
     Taken { channel: ChannelId, at: usize, partition: Partition, key: Key },
+    /// What is dead in some partitions.
+    Dead,
+    /// What may be forgotten, or is.
+    Collected { asker: Collects, forget: bool },
     /// A piece of metadata is saved.
     Saved(Save),
 }
@@ -87,6 +92,8 @@ pub(super) enum AfterSync {
     Sync { asker: Asker, known: henge_sync::Known },
     /// The ack of a record that is kept for a voter that is away.
     Keep { channel: ChannelId },
+    /// What may be forgotten, or is.
+    Collected { asker: Collects, forget: bool, agreed: Vec<bool> },
 }
 
 /// Under what a replica was asked, and must still be when it answers.
@@ -132,6 +139,8 @@ pub(super) enum AfterRequest {
     Forward { attempt: Attempt },
     /// A comparison of partitions.
     Compare,
+    /// A voter's word on records that are dead.
+    Collect { partition: Partition },
     /// A request of a session of range sync.
     Session { id: SyncId },
     /// Hints for `primary`, brought to it or to the voters there are.
@@ -163,6 +172,8 @@ pub(super) enum Timer {
     LookForHints,
     /// Hand over more hints.
     DeliverHints,
+    /// Look what is dead and may be forgotten.
+    Collect,
 }
 
 impl AfterRequest {
@@ -177,6 +188,7 @@ impl AfterRequest {
             Self::Membership { .. }
             | Self::Repair
             | Self::Compare
+            | Self::Collect { .. }
             | Self::Session { .. }
             | Self::Deliver { .. } => None,
         }
@@ -191,7 +203,11 @@ impl AfterRequest {
             | Self::Write { .. }
             | Self::Keep { .. }
             | Self::Repair => true,
-            Self::Forward { .. } | Self::Compare | Self::Session { .. } | Self::Deliver { .. } => false,
+            Self::Forward { .. }
+            | Self::Compare
+            | Self::Collect { .. }
+            | Self::Session { .. }
+            | Self::Deliver { .. } => false,
         }
     }
 }

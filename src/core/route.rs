@@ -70,6 +70,7 @@ impl Core {
         match next {
             AfterRequest::Membership { token } => self.on_membership_response(peer, token, result),
             AfterRequest::Compare => self.on_compare_answer(peer, result),
+            AfterRequest::Collect { partition } => self.on_collect_answer(partition, peer, result),
             AfterRequest::Session { id } => self.on_session_response(id, result),
             AfterRequest::Deliver { primary, keys } => self.on_delivered(peer, primary, keys, result),
             AfterRequest::Read { attempt } => {
@@ -175,6 +176,10 @@ impl Core {
             AfterStore::Taken { channel, at, partition, key } => {
                 return self.on_taken((channel, at, partition, key), result);
             }
+            AfterStore::Dead => self.on_dead(result),
+            AfterStore::Collected { asker, forget } => {
+                return Some(self.on_collected(asker, forget, result));
+            }
             AfterStore::Saved(save) => {
                 if let StoreResult::Failed(error) = result {
                     self.wake_at(super::SAVE_AGAIN_AFTER, Timer::SaveAgain);
@@ -198,6 +203,9 @@ impl Core {
             }
             AfterSync::Write { under } => self.on_replica_synced(under),
             AfterSync::Sync { asker, known } => self.on_known(asker, known),
+            AfterSync::Collected { asker, forget, agreed } => {
+                self.on_collected_durably(asker, forget, agreed);
+            }
             AfterSync::Keep { channel } => {
                 self.respond(channel, Response::Quorum(henge_quorum::Response::Written));
             }
@@ -215,6 +223,7 @@ impl Core {
                         self.rebalance();
                         self.wake_at(self.config.sync_interval(), Timer::AntiEntropy);
                         self.wake_at(std::time::Duration::ZERO, Timer::Gone);
+                        self.wake_at(std::time::Duration::ZERO, Timer::Collect);
                         self.look_for_hints();
                     }
                 }

@@ -264,6 +264,8 @@ impl Core {
             }
             StoreResult::Record(_)
             | StoreResult::Occupied(_)
+            | StoreResult::Dead(_)
+            | StoreResult::Collected(_)
             | StoreResult::DamagedKeys(_)
             | StoreResult::Hint(_)
             | StoreResult::Hints { .. }

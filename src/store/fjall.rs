@@ -258,6 +258,9 @@ impl Store for Fjall {
             ReadOp::Nodes { count, nodes } => self.summaries(*count, nodes),
             ReadOp::Items { count, nodes, items_max } => self.items(*count, nodes, *items_max),
             ReadOp::Records { keys, bytes_max } => self.records_of(keys, *bytes_max),
+            ReadOp::Dead { count, partitions, until_unix_ms, max } => {
+                self.dead(*count, partitions, *until_unix_ms, *max).unwrap_or_else(StoreResult::Failed)
+            }
             ReadOp::Hint { key } => self.hint(key),
             ReadOp::Hints { primary, after, bytes_max, count_max } => {
                 self.list_hints(*primary, after.as_ref(), (*bytes_max, *count_max))

@@ -178,6 +178,9 @@ impl Store for Memory {
             ReadOp::Nodes { count, nodes } => state.now.summaries(*count, nodes),
             ReadOp::Items { count, nodes, items_max } => state.now.items(*count, nodes, *items_max),
             ReadOp::Records { keys, bytes_max } => state.now.records_of(keys, *bytes_max),
+            ReadOp::Dead { count, partitions, until_unix_ms, max } => {
+                state.now.dead(*count, partitions, *until_unix_ms, *max)
+            }
             ReadOp::Hint { key } => match state.now.find_hint(key) {
                 Found::Entry(entry) => StoreResult::Hint(entry.map(|entry| entry.record)),
                 Found::Damaged(_) => StoreResult::Damaged,
@@ -236,6 +239,9 @@ impl Image {
         let (key, edit): (Key, Edit) = match Target::from(op) {
             Target::Record(key, edit) => (key, edit),
             Target::Many(records) => return self.merge_many(records, undo),
+            Target::Collect { dead, until_unix_ms, forget } => {
+                return self.collect(dead, until_unix_ms, forget, undo);
+            }
             Target::Partition { count, partition, limit } => {
                 return self.drop_partition(Node::of_partition(partition, count), limit, undo);
             }
@@ -284,6 +290,26 @@ impl Image {
             merged
         };
         StoreResult::MergedMany(records.into_iter().map(merge).collect())
+    }
+
+    fn collect(
+        &mut self,
+        dead: Vec<(Key, RecordDigest)>,
+        until_unix_ms: u64,
+        forget: bool,
+        undo: &mut Vec<Undo>,
+    ) -> StoreResult {
+        let collect = |(key, digest): (Key, RecordDigest)| {
+            let mut collected = false;
+            self.edit(key, undo, |slot| {
+                let (may_go, is_there) = change::may_go(&slot, digest, until_unix_ms);
+                collected = may_go;
+                let nothing = StoreResult::Dropped { records: 0, more: false };
+                if forget && may_go && is_there { Change::Remove } else { Change::Keep(nothing) }
+            });
+            collected
+        };
+        StoreResult::Collected(dead.into_iter().map(collect).collect())
     }
 
     fn drop_partition(&mut self, node: Node, limit: usize, undo: &mut Vec<Undo>) -> StoreResult {

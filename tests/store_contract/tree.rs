@@ -8,9 +8,11 @@ use henge::store::memory::Memory;
 use henge::store::{Merged, ReadOp, Store, StoreResult, WriteOp};
 use henge_types::codec::Stored;
 use henge_types::tree::{LEAF_DEPTH, Node};
-use henge_types::{Key, Partition, PartitionCount, Record};
+use henge_types::{Content, Key, Partition, PartitionCount, Record, Write};
 
-use crate::common::{Bed, InMemory, OnDisk, assert_tree, blind, get, key, merge, one, open, place, record};
+use crate::common::{
+    Bed, InMemory, OnDisk, assert_tree, blind, get, key, merge, one, open, place, record, write_on,
+};
 
 fn beds() -> Vec<Box<dyn Bed>> {
     vec![Box::new(InMemory(Arc::new(Memory::new()))), Box::new(OnDisk::new())]
@@ -72,19 +74,46 @@ fn a_partition_is_dropped_piece_by_piece() {
 }
 
 #[test]
-fn a_record_is_dropped_only_as_it_was_seen() {
-    for bed in beds() {
-        let all = records(2);
+fn a_record_is_forgotten_only_if_it_is_dead_long_enough_and_as_it_was_seen() {
+    for mut bed in beds() {
+        let all = records(3);
         fill(&*bed.store(), &all);
         let (at, seen) = &all[0];
-        one(&*bed.store(), merge(at, record([blind(2, 1, "later")])));
-        let drop = |digest| WriteOp::Drop { key: at.clone(), digest };
-        let dropped = |records| StoreResult::Dropped { records, more: false };
-        assert_eq!(one(&*bed.store(), drop(seen.digest())), dropped(0));
-        let now = crate::common::record_of(&*bed.store(), at);
-        assert_eq!(one(&*bed.store(), drop(now.digest())), dropped(1));
+        let deleted = |counter| {
+            let write = write_on(seen.clock(), 2, counter, "");
+            record([blind(1, 1, "v"), Write { content: Content::Tombstone, ..write }])
+        };
+        let (dead, later) = (deleted(5), deleted(9));
+        let since = dead.dead_since().unwrap();
+        let collect = |record: &Record, until_unix_ms, forget| {
+            let dead = vec![(at.clone(), record.digest()), (key("nobody wrote it"), record.digest())];
+            one(&*bed.store(), WriteOp::Collect { dead, until_unix_ms, forget })
+        };
+        let whether = |may_go| StoreResult::Collected(vec![may_go, true]);
+        assert_eq!(collect(seen, u64::MAX, true), whether(false), "it lives");
+        one(&*bed.store(), merge(at, dead.clone()));
+        assert_eq!(collect(&later, since, true), whether(false), "it is another one");
+        assert_eq!(collect(&dead, since - 1, true), whether(false), "it is too young");
+        assert_eq!(collect(&dead, since, false), whether(true));
+        let count = PartitionCount::new(4).unwrap();
+        let ask = |until_unix_ms| {
+            let partitions = count.all().collect();
+            bed.store().read(&ReadOp::Dead { count, partitions, until_unix_ms, max: 10 })
+        };
+        assert_eq!(ask(since - 1), StoreResult::Dead(Vec::new()));
+        assert_eq!(ask(since), StoreResult::Dead(vec![(at.clone(), dead.digest())]));
+        assert_tree(&*bed.store(), &[(at.clone(), dead.clone()), all[1].clone(), all[2].clone()]);
+        assert_eq!(collect(&dead, since, true), whether(true));
         assert_eq!(get(&*bed.store(), at), StoreResult::Record(Record::new()));
+        assert_eq!(collect(&dead, since, true), whether(true), "it is gone");
         assert_tree(&*bed.store(), &all[1..]);
+        // What cannot be read may be anything.
+        one(&*bed.store(), merge(at, dead.clone()));
+        bed.store().sync().unwrap();
+        bed.damage(at);
+        let dead = vec![(at.clone(), dead.digest())];
+        let op = WriteOp::Collect { dead, until_unix_ms: since, forget: true };
+        assert_eq!(one(&*bed.store(), op), StoreResult::Collected(vec![false]));
     }
 }
 

@@ -7,7 +7,8 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use henge_sync::{Answer, Head, Request, Response};
 use henge_types::{
-    ActorId, Clock, Content, Dot, Key, OperationId, Partition, Record, RingId, VotersDigest, Write, codec,
+    ActorId, Clock, Content, Dot, Key, OperationId, Partition, Record, RecordDigest, RingId, VotersDigest,
+    Write, codec,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -47,6 +48,10 @@ fn requests() {
     let entries =
         vec![(Partition(0), VotersDigest([0x0d; 16])), (Partition(16_383), VotersDigest([0x0e; 16]))];
     check("request.compare", &Request::Compare { ring: RingId([0xa5; 16]), entries });
+    let (partition, voters) = (Partition(16_383), VotersDigest([0x0e; 16]));
+    let dead = vec![(Key::new(Bytes::from_static(b"sky")).unwrap(), RecordDigest([0x0f; 32]))];
+    let collect = Request::Collect { ring: RingId([0xa5; 16]), partition, voters, dead, forget: true };
+    check("request.collect", &collect);
     let nodes = Bytes::from_static(&[5, 0x80, 1]);
     let hashes = Bytes::from_static(&[1, 2, 3, 4, 5, 6, 7, 8]);
     let partitions = Bytes::from_static(&[0, 2, 3]);
@@ -67,6 +72,7 @@ fn requests() {
 fn responses() {
     let answers = vec![Answer::Stale, Answer::Empty, Answer::Occupied];
     check("response.compared", &Response::Compared { answers });
+    check("response.collected", &Response::Collected { agreed: vec![true, false] });
     let stale = Bytes::from_static(&[0, 4, 1]);
     check(
         "response.codes",

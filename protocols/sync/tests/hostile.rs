@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use henge_sync::{Answer, Head, Request, Response};
 use henge_types::codec::{decode, encode};
-use henge_types::{Partition, RingId, VotersDigest};
+use henge_types::{Key, Partition, RecordDigest, RingId, VotersDigest};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde::Serialize;
@@ -18,6 +18,13 @@ fn requests() -> Vec<Request> {
     let bytes = Bytes::from_static(&[0, 1, 2, 3]);
     vec![
         Request::Compare { ring: RingId([0xa5; 16]), entries },
+        Request::Collect {
+            ring: RingId([0xa5; 16]),
+            partition: Partition(9),
+            voters: VotersDigest([2; 16]),
+            dead: vec![(Key::new(Bytes::from_static(b"sky")).unwrap(), RecordDigest([3; 32]))],
+            forget: false,
+        },
         Request::Groups { head: head.clone(), partitions: bytes.clone(), size: 1, hashes: bytes.clone() },
         Request::Push { head, records: Vec::new() },
     ]
@@ -27,6 +34,7 @@ fn responses() -> Vec<Response> {
     let stale = Bytes::from_static(&[0, 1, 2, 3]);
     vec![
         Response::Compared { answers: vec![Answer::Stale, Answer::Empty, Answer::Occupied] },
+        Response::Collected { agreed: vec![true, false] },
         Response::Codes { stale: stale.clone(), codes: stale.clone() },
         Response::Records { stale, covered: 9, records: Vec::new() },
     ]

@@ -39,6 +39,10 @@ impl World {
             }
         }
         for output in outputs {
+            // One that has stopped does nothing more of what it had decided beside that.
+            if !self.is_running(pid) {
+                break;
+            }
             self.carry_out(pid, output);
         }
         self.arm(pid);

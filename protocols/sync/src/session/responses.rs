@@ -28,7 +28,9 @@ impl Session {
             | Response::Items { stale, .. }
             | Response::Records { stale, .. }
             | Response::Pushed { stale, .. } => unpack_partitions(stale, self.terms.count)?,
-            Response::Compared { .. } | Response::Refused => return Err(Fault::Unexpected),
+            Response::Compared { .. } | Response::Collected { .. } | Response::Refused => {
+                return Err(Fault::Unexpected);
+            }
         };
         self.stale.extend(stale.into_iter().filter(|p| self.tallies.contains_key(p)));
         // What is found to be malformed leaves behind what was awaited.
