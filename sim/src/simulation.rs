@@ -157,6 +157,7 @@ impl<'a> Simulation<'a> {
             pid.checked_rem(self.scenario.zones).and_then(|zone| Zone::new(format!("zone-{zone}")).ok());
         let config = config.with_zone(zone).with_evict_after(self.scenario.evict_after);
         let config = self.scenario.lease.iter().fold(config, |config, lease| config.with_lease(*lease));
+        let config = self.scenario.gc_grace.iter().fold(config, |config, grace| config.with_gc_grace(*grace));
         let join: Vec<Pid> = match pid {
             0 => Vec::new(),
             _ if self.rng.chance(700) => vec![0],

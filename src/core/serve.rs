@@ -242,7 +242,11 @@ impl Core {
             sync::Request::Collect { partition, voters, dead, forget, .. } => {
                 return self.handle_collect(channel, partition, voters, dead, forget);
             }
-            session => return self.answer_session(channel, count, session),
+            session @ (sync::Request::Groups { .. }
+            | sync::Request::Nodes { .. }
+            | sync::Request::Items { .. }
+            | sync::Request::Fetch { .. }
+            | sync::Request::Push { .. }) => return self.answer_session(channel, count, session),
         };
         if entries.len() > sync::ENTRIES_MAX {
             return self.respond(channel, refused);

@@ -116,6 +116,10 @@ impl World {
 
     fn on_event(&mut self, pid: Pid, event: &event::Event) {
         self.trace.tell(self.now, None, || format!("p{pid} {event:?}"));
+        if let event::Event::HintQuarantined { key, .. } = event {
+            // Only an operator can bring it back.
+            self.destroyed(Some(key));
+        }
         let Some(peer) = self.peers.get_mut(pid) else { return };
         if matches!(event, event::Event::Ready) {
             (peer.ready, peer.member, peer.expelled) = (true, true, false);

@@ -146,7 +146,7 @@ impl World {
     }
 
     /// Writes that no store of the ring has any more are lost.
-    fn destroyed(&mut self, only: Option<&Key>) {
+    pub(super) fn destroyed(&mut self, only: Option<&Key>) {
         let evicted = self.evicted();
         let peers = &self.peers;
         let stores = || peers.iter().filter(|p| !p.expelled && !evicted.contains(&p.id));
