@@ -11,7 +11,7 @@ pub const HINTS_MAX_BYTES: u64 = 1 << 30;
 /// How fast hints are handed over (our choice: beside them a disk or a link of 1 Gbit/s has room).
 const HANDOFF_BYTES_PER_SECOND: u64 = 16 << 20;
 /// How long tombstones are kept at least (as in Cassandra: ten days).
-const GC_GRACE: Duration = Duration::from_secs(10 * 24 * 3600);
+pub const GC_GRACE: Duration = Duration::from_secs(10 * 24 * 3600);
 
 /// How often another member is compared with (our choice: a ring of ten is through in 100 s).
 const SYNC_INTERVAL: Duration = Duration::from_secs(10);

@@ -22,8 +22,8 @@ pub trait Image: Store {
     fn damage(&self, key: &Key) -> bool;
     /// Every write and sync fails from now on, or no more.
     fn fail_with(&self, error: Option<StoreError>);
-    /// What a crash would leave of `key`, what is kept of it for others included.
-    fn durable(&self, key: &Key) -> Option<Record>;
+    /// What there is of `key`, and what a crash would leave of it, what is kept of it for others included.
+    fn kept(&self, key: &Key) -> [Record; 2];
 }
 
 impl Image for Memory {
@@ -43,19 +43,18 @@ impl Image for Memory {
         Self::fail_with(self, error);
     }
 
-    fn durable(&self, key: &Key) -> Option<Record> {
-        let store = Self::durable(self);
-        let mut all = record(&store, key);
-        if let StoreResult::Hint(Some(hint)) = store.read(&ReadOp::Hint { key: key.clone() }) {
-            all.get_or_insert_default().merge(&hint);
-        }
-        all
+    fn kept(&self, key: &Key) -> [Record; 2] {
+        [all_of(self, key), all_of(&Self::durable(self), key)]
     }
 }
 
-fn record(store: &dyn Store, key: &Key) -> Option<Record> {
+fn all_of(store: &dyn Store, key: &Key) -> Record {
     let result = store.read(&ReadOp::Get { key: key.clone() });
-    if let StoreResult::Record(record) = result { Some(record) } else { None }
+    let mut all = if let StoreResult::Record(record) = result { record } else { Record::new() };
+    if let StoreResult::Hint(Some(hint)) = store.read(&ReadOp::Hint { key: key.clone() }) {
+        all.merge(&hint);
+    }
+    all
 }
 
 /// How fast a disk is, and what it promises.

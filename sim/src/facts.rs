@@ -56,9 +56,9 @@ impl Facts {
         self.forgotten.len()
     }
 
-    /// A store, or a record in it, is destroyed. `survives` gives what the stores that are left would
-    /// have of a key after a crash of all of them.
-    pub fn on_destroyed(&mut self, only: Option<&Key>, survives: impl Fn(&Key) -> Vec<Record>) {
+    /// A store, or a record in it, is destroyed. `survives` gives what each store that is left has of
+    /// a key, and would have of it after a crash.
+    pub fn on_destroyed(&mut self, only: Option<&Key>, survives: impl Fn(&Key) -> Vec<[Record; 2]>) {
         for (key, operations) in &self.applied {
             if only.is_some_and(|only| only != key) {
                 continue;
@@ -66,8 +66,8 @@ impl Facts {
             let left = survives(key);
             let forgotten = self.forgotten.get(key);
             for (operation, dots) in operations {
-                let known =
-                    |dot| left.iter().map(Record::clock).chain(forgotten).any(|clock| clock.covers(dot));
+                let kept = |dot| left.iter().any(|both| both.iter().all(|r| r.clock().covers(dot)));
+                let known = |dot| kept(dot) || forgotten.is_some_and(|clock| clock.covers(dot));
                 if !dots.iter().any(known) {
                     self.lost.insert(*operation);
                 }

@@ -120,7 +120,7 @@ impl Scenario {
         let evicts = scenario.lease.is_some() && rng.chance(600);
         scenario.evict_after = evicts.then_some(LEASE_MIN * 2);
         if rng.chance(300) {
-            scenario = scenario.collecting(rng.time(Duration::from_secs(6), Duration::from_secs(20)));
+            scenario = scenario.collecting(rng.time(Duration::from_secs(8), Duration::from_secs(25)));
         }
         scenario
     }

@@ -18,7 +18,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ::fjall::{AbstractTree, Database, Keyspace, PersistMode, Slice};
 use bytes::Bytes;
@@ -26,6 +26,7 @@ use henge_types::{Key, Record};
 
 use self::batch::Batch;
 use self::files::{Directory, Keyspaces};
+use self::reclaim::Reclaim;
 use self::space::Space;
 use super::hint::Totals;
 use super::roots::Roots;
@@ -41,6 +42,7 @@ mod manifest;
 mod occupied;
 mod options;
 mod quarantine;
+mod reclaim;
 mod space;
 mod tree;
 mod value;
@@ -75,9 +77,10 @@ pub struct Fjall {
     /// Held while a batch is put together and committed.
     writing: Mutex<()>,
     space: Space,
+    reclaim: Reclaim,
     failure: OnceLock<StoreError>,
     /// Dropped last: until then nobody else may open the files.
-    directory: Directory,
+    directory: Arc<Directory>,
 }
 
 impl Fjall {
@@ -107,8 +110,9 @@ impl Fjall {
             damaged_keys: AtomicU64::new(0),
             writing: Mutex::new(()),
             space: Space::new(directory.path()),
+            reclaim: Reclaim::default(),
             failure: OnceLock::new(),
-            directory,
+            directory: Arc::new(directory),
         };
         let damaged_keys = store.damaged.len().map_err(|e| store.error(&e))?;
         store.damaged_keys.store(damaged_keys as u64, Ordering::Release);
@@ -126,6 +130,12 @@ impl Fjall {
     #[must_use]
     pub fn data_blocks_read(&self) -> usize {
         self.records.metrics().data_block_load_count()
+    }
+
+    /// Bytes of the tables of records on the disk.
+    #[must_use]
+    pub fn table_bytes(&self) -> u64 {
+        self.records.disk_space()
     }
 
     /// Writes what is in memory to sorted tables, and waits for it.
@@ -279,7 +289,11 @@ impl Store for Fjall {
             self.wait_for_disk()?;
             let mut batch = Batch::new(self);
             let results = ops.into_iter().map(|op| batch.execute(op)).collect();
+            let removed = batch.removed();
             batch.commit()?;
+            if removed > 0 {
+                self.reclaim.on_removed(removed, &self.records, &self.directory);
+            }
             Ok(results)
         };
         write().unwrap_or_else(|error| vec![StoreResult::Failed(error); count])

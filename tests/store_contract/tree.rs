@@ -11,7 +11,7 @@ use henge_types::tree::{LEAF_DEPTH, Node};
 use henge_types::{Content, Key, Partition, PartitionCount, Record, Write};
 
 use crate::common::{
-    Bed, InMemory, OnDisk, assert_tree, blind, get, key, merge, one, open, place, record, write_on,
+    Bed, InMemory, OnDisk, assert_tree, blind, get, key, merge, one, open, place, record, wait_for, write_on,
 };
 
 fn beds() -> Vec<Box<dyn Bed>> {
@@ -265,4 +265,32 @@ fn unreadable_blocks_leave_a_tree_of_what_can_be_read() {
     assert_tree(&*bed.store(), &all);
     bed.reopen();
     assert_tree(&*bed.store(), &all);
+}
+
+#[test]
+fn the_space_of_what_is_forgotten_is_free_in_the_end() {
+    let bed = OnDisk::new();
+    let store = bed.fjall();
+    let noise = |n: u64| (0..12 << 10).map(|i: u64| (i * i * (n + 1) >> 5) as u8).collect::<Vec<u8>>();
+    let all: Vec<(Key, Record)> =
+        (0..5_000).map(|n| (key(format!("key {n}")), record([blind(1, n + 1, noise(n))]))).collect();
+    all.chunks(100).for_each(|some| fill(&*store, some));
+    store.flush().unwrap();
+    let full = store.table_bytes();
+    for some in all.chunks(100) {
+        let delete = |(key, record): &(Key, Record)| {
+            let write = Write { content: Content::Tombstone, ..write_on(record.clock(), 2, 9_000, "") };
+            WriteOp::Update { key: key.clone(), write }
+        };
+        let digest = |result| match result {
+            StoreResult::Updated { record, .. } => record.digest(),
+            other => panic!("{other:?}"),
+        };
+        let deleted = store.write(some.iter().map(delete).collect());
+        let keys = some.iter().map(|(key, _)| key.clone());
+        let dead = keys.zip(deleted.into_iter().map(digest)).collect();
+        let op = WriteOp::Collect { dead, until_unix_ms: u64::MAX, forget: true };
+        assert_eq!(one(&*store, op), StoreResult::Collected(vec![true; 100]));
+    }
+    wait_for("the space is free", || (store.table_bytes() < full / 3).then_some(()));
 }

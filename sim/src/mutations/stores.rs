@@ -85,8 +85,8 @@ impl Image for Bent {
         self.inner.fail_with(error);
     }
 
-    fn durable(&self, key: &Key) -> Option<Record> {
-        Image::durable(&self.inner, key)
+    fn kept(&self, key: &Key) -> [Record; 2] {
+        self.inner.kept(key)
     }
 }
 

@@ -150,7 +150,7 @@ impl World {
         let evicted = self.evicted();
         let peers = &self.peers;
         let stores = || peers.iter().filter(|p| !p.expelled && !evicted.contains(&p.id));
-        let survives = |key: &Key| stores().filter_map(|p| p.disk.image().durable(key)).collect();
+        let survives = |key: &Key| stores().map(|p| p.disk.image().kept(key)).collect();
         self.facts.on_destroyed(only, survives);
     }
 

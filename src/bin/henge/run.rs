@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use henge::client::parse_address;
-use henge::config::{Config, HINTS_MAX_BYTES};
+use henge::config::{Config, GC_GRACE, HINTS_MAX_BYTES};
 use henge::event::Event;
 use henge::node::{Node, NodeConfig, NodeEvent};
 use henge::store::StoreError;
@@ -62,6 +62,10 @@ pub(crate) struct RunArgs {
     /// least) [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(120..))]
     evict_after: Option<u64>,
+    /// For how long deleted keys are remembered: hints, snapshots and evicted peers that are older are not let in,
+    /// and the space is free after that; the same for all peers of a ring
+    #[arg(long, value_name = "SECONDS", default_value_t = GC_GRACE.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    gc_grace: u64,
     /// When a write counts as durable
     #[arg(long, value_enum, default_value_t = DurabilityArg::Fsync)]
     durability: DurabilityArg,
@@ -146,6 +150,7 @@ fn node_config(args: RunArgs) -> Result<NodeConfig, CliError> {
         .with_zone(args.zone)
         .with_weight(weight)
         .with_hints_max_bytes(args.hints_max_bytes)
+        .with_gc_grace(Duration::from_secs(args.gc_grace))
         .with_evict_after(args.evict_after.map(Duration::from_secs));
     if let Some(replicas) = args.replicas {
         config = config.with_params(ClusterParams::new(replicas).map_err(|error| usage(&error))?);

@@ -20,6 +20,7 @@ use crate::store::{MetaKey, StoreError, StoreResult, WriteOp};
 pub(super) struct Batch<'a> {
     pub(super) store: &'a Fjall,
     records: BTreeMap<Vec<u8>, Option<Slice>>,
+    removed: u64,
     leaves: Leaves,
     damaged: BTreeMap<Vec<u8>, Option<Slice>>,
     pub(super) hints: BTreeMap<Key, HintChange>,
@@ -32,6 +33,7 @@ impl<'a> Batch<'a> {
         Self {
             store,
             records: BTreeMap::new(),
+            removed: 0,
             leaves: Leaves::default(),
             damaged: BTreeMap::new(),
             hints: BTreeMap::new(),
@@ -175,6 +177,11 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// How many records it removes.
+    pub(super) fn removed(&self) -> u64 {
+        self.removed
+    }
+
     /// Writes everything at once; with nothing to write the disk is not touched.
     pub(super) fn commit(self) -> Result<(), StoreError> {
         if self.is_empty() {
@@ -261,6 +268,7 @@ impl<'a> Batch<'a> {
     }
 
     fn remove(&mut self, place: Vec<u8>, old: Option<ItemHash>) {
+        self.removed += 1;
         self.leaves.change(leaf_of(&place), old, None);
         self.records.insert(place, None);
     }

@@ -42,11 +42,11 @@ impl Space {
 
 /// What an unprivileged process may still write; all there is where the system does not say.
 #[cfg(unix)]
-fn free_bytes(path: &Path) -> u64 {
+pub(super) fn free_bytes(path: &Path) -> u64 {
     rustix::fs::statvfs(path).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 #[cfg(not(unix))]
-fn free_bytes(_path: &Path) -> u64 {
+pub(super) fn free_bytes(_path: &Path) -> u64 {
     u64::MAX
 }
