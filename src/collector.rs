@@ -15,7 +15,7 @@ use std::time::Duration;
 use henge_types::{Key, Partition, PartitionCount, PeerId, RecordDigest, Voters, VotersDigest};
 
 /// Partitions that are collected at a time.
-const UNDER_WAY_MAX: usize = 64;
+const UNDER_WAY_MAX: usize = 256;
 /// A pass through all partitions takes this part of the time for which deleted records are kept, …
 const PASSES_IN_GRACE: u32 = 8;
 /// … but not less than this, as it costs a scan, …
@@ -78,8 +78,7 @@ impl Collector {
         let again = (pass / all).max(LOOK_MIN);
         let share = u128::from(all) * again.as_millis() / pass.as_millis().max(1);
         let partitions = u32::try_from(share).unwrap_or(all).clamp(1, all);
-        let free = UNDER_WAY_MAX.saturating_sub(self.under_way.len());
-        if free == 0 {
+        if self.is_full() {
             return (Vec::new(), again);
         }
         let at = (0..partitions).map(|n| Partition((self.next % all + n) % all));
@@ -88,7 +87,13 @@ impl Collector {
         (looked, again)
     }
 
-    /// There were more dead records in `partition` than one look tells of: it comes next again.
+    /// Whether as many partitions are collected as may be at a time.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.under_way.len() >= UNDER_WAY_MAX
+    }
+
+    /// Not all that is dead in `partition` could be begun with: it comes next again.
     pub fn look_again(&mut self, partition: Partition) {
         self.next = partition.0;
     }
@@ -102,7 +107,7 @@ impl Collector {
 
     /// `dead` is to be collected by `me`: all of `voters`, this peer included, are asked. Says whether that is begun.
     pub fn begin(&mut self, partition: Partition, me: PeerId, voters: &Voters, dead: Dead) -> bool {
-        let free = self.under_way.len() < UNDER_WAY_MAX && !self.under_way.contains_key(&partition);
+        let free = !self.is_full() && !self.under_way.contains_key(&partition);
         if free {
             let all = voters.as_slice().iter().map(|v| v.peer);
             let collection = Collection {

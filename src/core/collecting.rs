@@ -70,6 +70,10 @@ impl Core {
                     here.push(one);
                 }
             }
+            if self.collector.is_full() {
+                self.collector.look_again(partition);
+                return;
+            }
             self.begin_collection(partition, here);
         }
     }
