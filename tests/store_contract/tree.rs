@@ -271,7 +271,7 @@ fn unreadable_blocks_leave_a_tree_of_what_can_be_read() {
 fn the_space_of_what_is_forgotten_is_free_in_the_end() {
     let bed = OnDisk::new();
     let store = bed.fjall();
-    let noise = |n: u64| (0..12 << 10).map(|i: u64| (i * i * (n + 1) >> 5) as u8).collect::<Vec<u8>>();
+    let noise = |n: u64| (0..12 << 10).map(|i: u64| ((i * i * (n + 1)) >> 5) as u8).collect::<Vec<u8>>();
     let all: Vec<(Key, Record)> =
         (0..5_000).map(|n| (key(format!("key {n}")), record([blind(1, n + 1, noise(n))]))).collect();
     all.chunks(100).for_each(|some| fill(&*store, some));
