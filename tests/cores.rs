@@ -17,6 +17,10 @@ use henge_types::{ClusterParams, Context, Key, Multiaddr, Now, OperationId, Peer
 
 #[path = "cores/hints.rs"]
 mod hints;
+#[path = "cores/repair.rs"]
+mod repair;
+#[path = "cores/weight.rs"]
+mod weight;
 
 const HOP: Duration = Duration::from_millis(1);
 
@@ -51,6 +55,8 @@ struct World {
     next: u64,
     now: Duration,
     trace: Vec<String>,
+    /// What the next peer that starts is told.
+    config: Config,
 }
 
 fn address(at: usize) -> Multiaddr {
@@ -75,6 +81,7 @@ impl World {
             next: 0,
             now: Duration::from_secs(1),
             trace: Vec::new(),
+            config: Config::new().with_params(ClusterParams::new(3).unwrap().with_partitions(64).unwrap()),
         }
     }
 
@@ -84,13 +91,11 @@ impl World {
     }
 
     fn core(&self, at: usize, store: &Memory, join: &[usize]) -> Core {
-        let params = ClusterParams::new(3).unwrap().with_partitions(64).unwrap();
         let join = join.iter().map(|a| address(*a)).collect();
         let saved = MetaKey::ALL.into_iter().filter_map(|k| store.meta(k).unwrap().map(|v| (k, v))).collect();
         let seed = [u8::try_from(at).unwrap() + 1; 32];
         let identity = Identity { peer: peer_id(at), signer: Arc::new(NoSigner) };
-        Core::new(Config::new().with_params(params).with_join(join), identity, &saved, seed, self.clock())
-            .unwrap()
+        Core::new(self.config.clone().with_join(join), identity, &saved, seed, self.clock()).unwrap()
     }
 
     fn add(&mut self, join: &[usize]) -> usize {
@@ -300,7 +305,10 @@ impl World {
 }
 
 fn three() -> World {
-    let mut world = World::new();
+    three_of(World::new())
+}
+
+fn three_of(mut world: World) -> World {
     let a = world.add(&[]);
     world.run("a is ready", |w| w.peers[a].ready);
     let b = world.add(&[a]);

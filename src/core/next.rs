@@ -4,7 +4,9 @@ use henge_quorum::Want;
 use henge_types::{Key, Partition, PeerId, VotersDigest};
 
 use super::io::ChannelId;
+use super::operations::Origin;
 use super::syncing::{Asker, SyncId};
+use super::weighing::Weighed;
 
 /// Numbers the operations of clients and of the core itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +70,8 @@ pub(super) enum AfterStore {
     Taken { channel: ChannelId, at: usize, partition: Partition, key: Key },
     /// A piece of metadata is saved.
     Saved(Save),
+    /// The weight is saved.
+    Weight { origin: Origin, weighed: Weighed },
 }
 
 /// When a write is durable.
@@ -77,6 +81,8 @@ pub(super) enum AfterSync {
     OwnWrite { op: OpId },
     /// What a save was for.
     Saved(Save),
+    /// The weight that was asked for.
+    Weight { origin: Origin, weighed: Weighed },
     /// A hint that this peer has itself now.
     OwnHint { primary: PeerId, key: Key },
     /// One record of another peer's delivery of hints.
@@ -153,6 +159,8 @@ pub(super) enum Timer {
     Rebalance,
     /// Compare what is held with another member.
     AntiEntropy,
+    /// Look again at what a repair waits for.
+    Repair,
     /// Look whether members are gone, this one included.
     Gone,
     /// Look for members to dial.
