@@ -203,8 +203,11 @@ fn who_acquires_comes_between_the_slices_of_a_repair() {
     world.peers[2].store = Arc::new(Memory::default());
     world.restart(2, &[0]);
     world.run("it is let in", |w| w.peers[2].ready);
+    let begun = world.counter(2, "sync_sessions") + world.counter(2, "sync_sessions_in_flight");
     let repair = world.repaired(2, None);
     let last = world.now;
+    let slices = 2 * 4096 / 512;
+    assert!(world.counter(2, "sync_sessions") - begun > slices, "others came between");
     assert!(repair.members.iter().all(|m| m.state == RepairState::Through), "{repair:?}");
     let full = |status: &henge_client::Status| {
         status.members.iter().find(|m| m.peer == peer_id(2)).is_some_and(|m| m.full == 4096)
