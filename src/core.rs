@@ -36,10 +36,12 @@ mod members;
 mod next;
 mod operations;
 mod reading;
+mod repairing;
 mod route;
 mod serve;
 mod status;
 mod syncing;
+mod weighing;
 mod writing;
 
 pub use io::{ChannelId, CommandId, Input, Output, Request, RequestFailure, RequestId, Response};
@@ -48,6 +50,7 @@ use boot::Standing;
 use handoff::Handoff;
 use next::{AfterRequest, AfterStore, AfterSync, OpId, Timer};
 use operations::{Operation, Origin, Task};
+use repairing::Repairs;
 use syncing::Syncs;
 
 /// How long another peer may take for a request that no client waits for.
@@ -85,6 +88,7 @@ pub type Saved = BTreeMap<MetaKey, Bytes>;
 /// - What a remote, a disk or a user can cause is never a panic.
 pub struct Core {
     config: Config,
+    weighed: weighing::Weighed,
     me: PeerId,
     signer: Arc<dyn Signer + Sync>,
     seed: [u8; 32],
@@ -122,6 +126,7 @@ pub struct Core {
     handoff: Handoff,
     collector: Collector,
     syncs: Syncs,
+    repairs: Repairs,
     /// Whether it was told that this peer has left the ring.
     told_left: bool,
     /// Since when more than half of the others could hear that it has.
@@ -212,7 +217,12 @@ impl Core {
                 Timer::Hedge(op, attempt) => self.on_hedge(op, attempt),
                 Timer::Late(op, attempt) => self.on_late(op, attempt),
                 Timer::Replan(op, attempt) => self.on_replan(op, attempt),
-                Timer::Rebalance => self.rebalance(),
+                Timer::Rebalance => {
+                    self.repairs.in_the_way = false;
+                    self.rebalance();
+                    self.go_on_with_repair();
+                }
+                Timer::Repair => self.look_at_repair(),
                 Timer::AntiEntropy => self.anti_entropy(),
                 Timer::Gone => self.look_at_gone(),
                 Timer::Links => self.dial(),

@@ -322,6 +322,7 @@ impl IntoFuture for GetRequest {
                 response @ (Response::Written { .. }
                 | Response::Status(_)
                 | Response::Located(_)
+                | Response::Repair(_)
                 | Response::Accepted
                 | Response::Failed(_)) => Err(unexpected(response)),
             }
@@ -345,6 +346,7 @@ fn unexpected(response: Response) -> RequestError {
         | Response::NotFound { .. }
         | Response::Status(_)
         | Response::Located(_)
+        | Response::Repair(_)
         | Response::Accepted => RequestError::WrongAnswer,
     }
 }

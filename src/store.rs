@@ -239,13 +239,16 @@ pub enum MetaKey {
     Custody,
     /// The members known.
     View,
+    /// The weight of this peer, and what its last start was given.
+    Weight,
     /// What the program around the core wants to remember (the addresses it listened on).
     Node,
 }
 
 impl MetaKey {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Ring, Self::Counters, Self::Custody, Self::View, Self::Node];
+    pub const ALL: [Self; 6] =
+        [Self::Ring, Self::Counters, Self::Custody, Self::View, Self::Weight, Self::Node];
 
     /// The name under which it is stored.
     #[must_use]
@@ -255,6 +258,7 @@ impl MetaKey {
             Self::Counters => "counters",
             Self::Custody => "custody",
             Self::View => "view",
+            Self::Weight => "weight",
             Self::Node => "node",
         }
     }

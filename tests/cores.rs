@@ -17,6 +17,10 @@ use henge_types::{ClusterParams, Context, Key, Multiaddr, Now, OperationId, Peer
 
 #[path = "cores/hints.rs"]
 mod hints;
+#[path = "cores/repair.rs"]
+mod repair;
+#[path = "cores/weight.rs"]
+mod weight;
 
 const HOP: Duration = Duration::from_millis(1);
 
@@ -51,7 +55,8 @@ struct World {
     next: u64,
     now: Duration,
     trace: Vec<String>,
-    grace: Duration,
+    /// What the next peer that starts is told.
+    config: Config,
 }
 
 fn address(at: usize) -> Multiaddr {
@@ -76,7 +81,7 @@ impl World {
             next: 0,
             now: Duration::from_secs(1),
             trace: Vec::new(),
-            grace: Config::default().gc_grace(),
+            config: Config::new().with_params(ClusterParams::new(3).unwrap().with_partitions(64).unwrap()),
         }
     }
 
@@ -86,13 +91,11 @@ impl World {
     }
 
     fn core(&self, at: usize, store: &Memory, join: &[usize]) -> Core {
-        let params = ClusterParams::new(3).unwrap().with_partitions(64).unwrap();
         let join = join.iter().map(|a| address(*a)).collect();
         let saved = MetaKey::ALL.into_iter().filter_map(|k| store.meta(k).unwrap().map(|v| (k, v))).collect();
         let seed = [u8::try_from(at).unwrap() + 1; 32];
         let identity = Identity { peer: peer_id(at), signer: Arc::new(NoSigner) };
-        let config = Config::new().with_params(params).with_join(join).with_gc_grace(self.grace);
-        Core::new(config, identity, &saved, seed, self.clock()).unwrap()
+        Core::new(self.config.clone().with_join(join), identity, &saved, seed, self.clock()).unwrap()
     }
 
     fn add(&mut self, join: &[usize]) -> usize {
@@ -306,7 +309,10 @@ impl World {
 }
 
 fn three() -> World {
-    let mut world = World::new();
+    three_of(World::new())
+}
+
+fn three_of(mut world: World) -> World {
     let a = world.add(&[]);
     world.run("a is ready", |w| w.peers[a].ready);
     let b = world.add(&[a]);
@@ -376,7 +382,7 @@ fn with_one_peer_dead_quorums_of_two_go_on_and_three_are_unavailable() {
 fn what_is_deleted_is_forgotten_by_all_once_none_can_have_it_any_more() {
     let grace = Duration::from_secs(20);
     let mut world = three();
-    world.grace = grace;
+    world.config = world.config.clone().with_gc_grace(grace);
     for at in 0..3 {
         world.kill(at);
     }

@@ -290,7 +290,12 @@ fn key_of(request: &Request) -> Option<&Key> {
     match request {
         Request::Put { key, .. } | Request::Delete { key, .. } | Request::Locate { key } => Some(key),
         Request::Get(get) => Some(&get.key),
-        Request::Status | Request::Leave | Request::Remove { .. } => None,
+        Request::Status
+        | Request::Leave
+        | Request::Remove { .. }
+        | Request::Weight { .. }
+        | Request::Repair { .. }
+        | Request::RepairProgress { .. } => None,
     }
 }
 
@@ -310,6 +315,9 @@ fn kind(request: &Request) -> String {
         Request::Status => "status".to_owned(),
         Request::Leave => "leave".to_owned(),
         Request::Remove { peer, .. } => format!("remove {peer}"),
+        Request::Weight { weight } => format!("weight {weight}"),
+        Request::Repair { .. } => "repair".to_owned(),
+        Request::RepairProgress { .. } => "repair progress".to_owned(),
         Request::Locate { .. } => "locate".to_owned(),
     }
 }
@@ -323,6 +331,8 @@ fn brief(response: &Response) -> String {
         }
         Response::NotFound { .. } => "found nothing".to_owned(),
         Response::Failed(failure) => format!("failed: {failure}"),
-        Response::Status(_) | Response::Located(_) | Response::Accepted => "told".to_owned(),
+        Response::Status(_) | Response::Located(_) | Response::Repair(_) | Response::Accepted => {
+            "told".to_owned()
+        }
     }
 }

@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::handoff::Handoff;
 use super::next::{AfterStore, Save};
+use super::operations::Origin;
+use super::weighing::Weighed;
 use super::{Core, Identity, Ids, Phase, Saved, Stats};
 use crate::actors::{Counters, DotCounter, Stretches, load};
 use crate::config::Config;
@@ -113,6 +115,9 @@ impl Core {
     ) -> Result<Self, ConfigError> {
         let counters = load::<Counters>(saved.get(&MetaKey::Counters))?.unwrap_or_default();
         let Identity { peer: me, signer } = identity;
+        let before = load::<Weighed>(saved.get(&MetaKey::Weight))?;
+        let weighed = Weighed::at_start(before, config.weight());
+        let config = config.with_weight(weighed.weight);
         let Beginning { params, start, member, unclean } = begin(&config, saved, counters, &seed)?;
         let born = matches!(start, Start::Birth { .. });
         let membership = membership(&config, me, params, start, &signer, &seed, now);
@@ -120,6 +125,7 @@ impl Core {
         let handoff = Handoff::new(config.handoff_bytes_per_second());
         let mut core = Self {
             config,
+            weighed,
             me,
             signer,
             seed,
@@ -149,6 +155,7 @@ impl Core {
             handoff,
             collector: crate::collector::Collector::default(),
             syncs: super::Syncs::default(),
+            repairs: super::Repairs::default(),
             told_left: false,
             heard_since: None,
             expelled: false,
@@ -156,6 +163,9 @@ impl Core {
             phase: Phase::Starting,
         };
         core.boot(born, unclean);
+        if weighed != before.unwrap_or_default() {
+            core.save_weight(Origin::Core, weighed);
+        }
         core.settle();
         Ok(core)
     }
@@ -304,7 +314,7 @@ fn membership(
 ) -> State {
     let seed = u64::from_be_bytes(first(Sha256::new().chain_update(b"membership").chain_update(seed)));
     let config = henge_membership::Config::new(me, config.cluster().clone(), params)
-        .with_weight(config.weight())
+        .with_weight(config.weight().unwrap_or_default())
         .with_zone(config.zone().cloned())
         .with_lease(config.lease())
         .with_seed(seed);

@@ -5,7 +5,9 @@ use henge_types::{Key, Partition, PeerId, VotersDigest};
 
 use super::collecting::Collects;
 use super::io::ChannelId;
+use super::operations::Origin;
 use super::syncing::{Asker, SyncId};
+use super::weighing::Weighed;
 
 /// Numbers the operations of clients and of the core itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +75,8 @@ pub(super) enum AfterStore {
     Collected { asker: Collects, forget: bool },
     /// A piece of metadata is saved.
     Saved(Save),
+    /// The weight is saved.
+    Weight { origin: Origin, weighed: Weighed },
 }
 
 /// When a write is durable.
@@ -82,6 +86,8 @@ pub(super) enum AfterSync {
     OwnWrite { op: OpId },
     /// What a save was for.
     Saved(Save),
+    /// The weight that was asked for.
+    Weight { origin: Origin, weighed: Weighed },
     /// A hint that this peer has itself now.
     OwnHint { primary: PeerId, key: Key },
     /// One record of another peer's delivery of hints.
@@ -162,6 +168,8 @@ pub(super) enum Timer {
     Rebalance,
     /// Compare what is held with another member.
     AntiEntropy,
+    /// Look again at what a repair waits for.
+    Repair,
     /// Look whether members are gone, this one included.
     Gone,
     /// Look for members to dial.

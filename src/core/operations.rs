@@ -106,6 +106,12 @@ impl Core {
                 let response = self.remove(peer, force);
                 self.reply(origin, response);
             }
+            Request::Weight { weight } => self.reweigh(origin, weight),
+            Request::Repair { partition } => {
+                let response = self.begin_repair(partition);
+                self.reply(origin, response);
+            }
+            Request::RepairProgress { id } => self.reply(origin, self.repair_progress(id)),
             Request::Locate { key } => {
                 let response = match self.locate(&key) {
                     Some(located) => Response::Located(located),

@@ -180,6 +180,9 @@ impl Core {
             AfterStore::Collected { asker, forget } => {
                 return Some(self.on_collected(asker, forget, result));
             }
+            AfterStore::Weight { origin, weighed } => {
+                return self.on_weight_stored(origin, weighed, result);
+            }
             AfterStore::Saved(save) => {
                 if let StoreResult::Failed(error) = result {
                     self.wake_at(super::SAVE_AGAIN_AFTER, Timer::SaveAgain);
@@ -197,6 +200,7 @@ impl Core {
         match after {
             AfterSync::OwnWrite { op } => self.on_own_synced(op),
             AfterSync::Saved(save) => self.on_saved(save),
+            AfterSync::Weight { origin, weighed } => self.on_weight_saved(origin, weighed),
             AfterSync::OwnHint { primary, key } => self.on_own_hint_synced(primary, key),
             AfterSync::Taken { channel, at } => {
                 self.on_taken_as(channel, at, henge_handoff::Outcome::Merged);
@@ -221,7 +225,7 @@ impl Core {
                     if self.phase == Phase::Starting && self.member.is_some() {
                         self.phase = Phase::Serving;
                         self.rebalance();
-                        self.wake_at(self.config.sync_interval(), Timer::AntiEntropy);
+                        self.wake_for_anti_entropy();
                         self.wake_at(std::time::Duration::ZERO, Timer::Gone);
                         self.wake_at(std::time::Duration::ZERO, Timer::Collect);
                         self.look_for_hints();

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use henge_types::limits::{KEY_MAX_BYTES, SIBLINGS_MAX, VALUE_MAX_BYTES};
-use henge_types::{Context, ContextError, Key, OperationId, PeerId};
+use henge_types::{Context, ContextError, Key, OperationId, Partition, PeerId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::repair::{Repair, RepairId};
 use crate::status::{Located, Status};
 
 /// From the client.
@@ -42,6 +43,22 @@ pub enum Request {
         peer: PeerId,
         /// Even if it is not down for the lease, or its data would have too few copies.
         force: bool,
+    },
+    /// Take another share of the ring.
+    Weight {
+        /// 1 to 64.
+        weight: u16,
+    },
+    /// Compare what you have with all others that have it too, now. One that is under way goes on, and is
+    /// what the answer tells of.
+    Repair {
+        /// Only this partition.
+        partition: Option<Partition>,
+    },
+    /// Tell how far a repair is.
+    RepairProgress {
+        /// Which.
+        id: RepairId,
     },
     /// Tell where a key lives.
     Locate {
@@ -144,6 +161,8 @@ pub enum Response {
     Status(Status),
     /// Where a key lives.
     Located(Located),
+    /// How far a repair is.
+    Repair(Repair),
     /// It is begun; the status tells how far it is.
     Accepted,
     /// Not done.

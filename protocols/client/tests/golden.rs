@@ -6,9 +6,9 @@ mod common;
 
 use std::fmt::Debug;
 
-use common::{PEER_SEED, context, delete, get, key, located, options, peer, put, status};
-use henge_client::{BadContext, Failure, Hop, Request, Response, Supersede, Value, WriteOptions};
-use henge_types::codec;
+use common::{PEER_SEED, context, delete, get, key, located, options, peer, put, repair, status};
+use henge_client::{BadContext, Failure, Hop, Repair, Request, Response, Supersede, Value, WriteOptions};
+use henge_types::{Partition, codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -37,6 +37,10 @@ fn requests() {
     check("request.status", &Request::Status);
     check("request.leave", &Request::Leave);
     check("request.remove", &Request::Remove { peer: peer(2), force: true });
+    check("request.weight", &Request::Weight { weight: 2 });
+    check("request.repair", &Request::Repair { partition: None });
+    check("request.repair.one", &Request::Repair { partition: Some(Partition(9)) });
+    check("request.repair_progress", &Request::RepairProgress { id: repair().id });
     check("request.locate", &Request::Locate { key: key() });
 }
 
@@ -60,6 +64,9 @@ fn responses() {
     };
     check("response.status.newcomer", &Response::Status(newcomer));
     check("response.accepted", &Response::Accepted);
+    check("response.repair", &Response::Repair(repair()));
+    let one = Repair { partition: Some(Partition(9)), members: Vec::new(), ..repair() };
+    check("response.repair.one", &Response::Repair(one));
     check("response.located", &Response::Located(located()));
 }
 

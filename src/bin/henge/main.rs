@@ -13,10 +13,12 @@ mod locate;
 mod output;
 mod put;
 mod remove;
+mod repair;
 mod run;
 mod signals;
 mod status;
 mod table;
+mod weight;
 
 use std::process::ExitCode;
 
@@ -55,6 +57,8 @@ fn execute(command: Command) -> Result<Exit, CliError> {
             Command::Locate(args) => locate::run(args).await,
             Command::Leave(args) => leave::run(args).await,
             Command::Remove(args) => remove::run(args).await,
+            Command::Repair(args) => repair::run(args).await,
+            Command::Weight(args) => weight::run(args).await,
             Command::Bench(args) => bench::run(args).await,
             Command::Demo(args) => demo::run(args).await,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use henge::client::parse_address;
-use henge::config::{Config, GC_GRACE, HINTS_MAX_BYTES};
+use henge::config::{Config, GC_GRACE, HINTS_MAX_BYTES, SYNC_INTERVAL};
 use henge::event::Event;
 use henge::node::{Node, NodeConfig, NodeEvent};
 use henge::store::StoreError;
@@ -17,6 +17,9 @@ use crate::args::ClusterArgs;
 use crate::exit::{CliError, Exit};
 use crate::output;
 use crate::signals::Signals;
+
+/// A year: longer is never.
+const SYNC_INTERVAL_MAX_SECONDS: u64 = 365 * 24 * 3600;
 
 /// Run a peer
 ///
@@ -49,15 +52,19 @@ pub(crate) struct RunArgs {
     /// The failure domain of this peer: a data centre, a house. Copies are spread over zones
     #[arg(long, value_name = "NAME", value_parser = |name: &str| Zone::new(name))]
     zone: Option<Zone>,
-    /// The share of the ring that this peer takes
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=WEIGHT_MAX as i64))]
-    weight: u16,
+    /// The share of the ring that this peer takes, 1 to 64. The same as at the last start does not take back what
+    /// `henge weight` said since [default: that of the last time, at first 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=WEIGHT_MAX as i64))]
+    weight: Option<u16>,
     /// N, the copies of each record; fixed when the ring is born [default: 3, or that of the ring joined]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=REPLICAS_MAX as i64))]
     replicas: Option<u8>,
     /// How many bytes may wait here for one peer that is down
     #[arg(long, value_name = "BYTES", default_value_t = HINTS_MAX_BYTES)]
     hints_max_bytes: u64,
+    /// How often what is here is compared with the next member; 0 for never, except when `henge repair` asks
+    #[arg(long, value_name = "SECONDS", default_value_t = SYNC_INTERVAL.as_secs(), value_parser = clap::value_parser!(u64).range(..=SYNC_INTERVAL_MAX_SECONDS))]
+    sync_interval: u64,
     /// Evict members that are down for so long in the eyes of more than half of the ring (two minutes at
     /// least) [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(120..))]
@@ -143,15 +150,17 @@ fn fatal(event: &NodeEvent) -> Option<&'static str> {
 
 fn node_config(args: RunArgs) -> Result<NodeConfig, CliError> {
     let usage = |error: &dyn std::error::Error| CliError::Usage(error.to_string());
-    let weight = Weight::new(args.weight).map_err(|error| usage(&error))?;
     let mut config = Config::new()
         .with_cluster(args.cluster.cluster)
         .with_join(args.join)
         .with_zone(args.zone)
-        .with_weight(weight)
         .with_hints_max_bytes(args.hints_max_bytes)
         .with_gc_grace(Duration::from_secs(args.gc_grace))
+        .with_sync_interval((args.sync_interval > 0).then(|| Duration::from_secs(args.sync_interval)))
         .with_evict_after(args.evict_after.map(Duration::from_secs));
+    if let Some(weight) = args.weight {
+        config = config.with_weight(Weight::new(weight).map_err(|error| usage(&error))?);
+    }
     if let Some(replicas) = args.replicas {
         config = config.with_params(ClusterParams::new(replicas).map_err(|error| usage(&error))?);
     }

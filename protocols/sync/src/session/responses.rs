@@ -66,6 +66,9 @@ impl Session {
         codes: &[u8],
     ) -> Result<Effect, Fault> {
         let codes = unpack_codes(codes, partitions.len().div_ceil(size))?;
+        let verdicts = own.chunks(size).zip(&codes).filter(|(_, code)| size == 1 || **code == code::EQUAL);
+        let covered = verdicts.flat_map(|(group, _)| group).map(|summary| summary.items).sum::<u64>();
+        self.progress.items_covered += covered;
         if size == 1 {
             let node = |p: &Partition| Node::of_partition(*p, self.terms.count);
             let nodes = partitions.iter().map(node).zip(own.iter().map(|summary| summary.items)).collect();
