@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use henge::config::Config;
+use henge_client::Request;
 use henge_types::{Key, Zone};
 
 use crate::checker::{Checker, Kind, Violation};
@@ -285,6 +286,10 @@ impl<'a> Simulation<'a> {
             Fault::Remove { by, pid, force, returns } => {
                 self.plan_removal(*pid, *by, *force, *returns);
                 self.wake_at(ends, Wake::FaultEnds { at });
+            }
+            // Some are told while they run, the others at their next start.
+            Fault::Reweigh { pid, weight } if weight.is_multiple_of(2) => {
+                let _ = self.world.call(*pid, &Request::Weight { weight: *weight });
             }
             Fault::Crash { pid, .. } | Fault::Stop { pid } | Fault::Reweigh { pid, .. } => {
                 if self.world.is_running(*pid) {
