@@ -46,4 +46,5 @@ pub mod ownership;
 pub mod placement;
 pub mod rebalance;
 pub mod ring;
+pub mod snapshot;
 pub mod store;

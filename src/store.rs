@@ -20,6 +20,7 @@ pub mod fjall;
 mod hint;
 pub mod memory;
 mod roots;
+pub(crate) mod space;
 pub mod worker;
 
 pub use change::MERGED_MAX_BYTES;
@@ -227,11 +228,14 @@ pub enum MetaKey {
     View,
     /// What the program around the core wants to remember (the addresses it listened on).
     Node,
+    /// The snapshot that the records were restored from, before this peer was a member.
+    Origin,
 }
 
 impl MetaKey {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Ring, Self::Counters, Self::Custody, Self::View, Self::Node];
+    pub const ALL: [Self; 6] =
+        [Self::Ring, Self::Counters, Self::Custody, Self::View, Self::Node, Self::Origin];
 
     /// The name under which it is stored.
     #[must_use]
@@ -242,6 +246,7 @@ impl MetaKey {
             Self::Custody => "custody",
             Self::View => "view",
             Self::Node => "node",
+            Self::Origin => "origin",
         }
     }
 }
@@ -438,4 +443,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// About how many records there are. For people, not for decisions.
     fn records(&self) -> u64;
+
+    /// All records as they are now: what is written later does not show in them. Taking them costs
+    /// little; while they are held, nothing that they show is freed.
+    fn snapshot(&self) -> Records;
 }
+
+/// All records of one instant, each with its key, in no particular order; `None` for one that cannot be
+/// read. An error is the last item: nothing more can be had, though there may be more.
+pub type Records = Box<dyn Iterator<Item = Result<(Key, Option<Record>), StoreError>> + Send>;

@@ -31,9 +31,11 @@ fn peer() -> Scripted {
 /// A peer that does `say` with puts and gets.
 fn peer_that(mut say: impl FnMut() -> Say + Send + 'static) -> Scripted {
     Scripted::over_tcp(move |request| match request {
-        Request::Locate { .. } | Request::Status | Request::Leave | Request::Remove { .. } => {
-            Say::answer(Memory::default().answer(request))
-        }
+        Request::Locate { .. }
+        | Request::Status
+        | Request::Leave
+        | Request::Remove { .. }
+        | Request::Snapshot { .. } => Say::answer(Memory::default().answer(request)),
         Request::Put { .. } | Request::Delete { .. } | Request::Get(_) => say(),
     })
 }

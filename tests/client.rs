@@ -30,9 +30,11 @@ fn healthy(listen: &str) -> Scripted {
 fn only_placement(say: fn() -> Say) -> Scripted {
     let mut memory = Memory::default();
     Scripted::over_tcp(move |request| match request {
-        Request::Locate { .. } | Request::Status | Request::Leave | Request::Remove { .. } => {
-            Say::answer(memory.answer(request))
-        }
+        Request::Locate { .. }
+        | Request::Status
+        | Request::Leave
+        | Request::Remove { .. }
+        | Request::Snapshot { .. } => Say::answer(memory.answer(request)),
         Request::Put { .. } | Request::Delete { .. } | Request::Get(_) => say(),
     })
 }

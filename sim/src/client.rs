@@ -290,7 +290,7 @@ fn key_of(request: &Request) -> Option<&Key> {
     match request {
         Request::Put { key, .. } | Request::Delete { key, .. } | Request::Locate { key } => Some(key),
         Request::Get(get) => Some(&get.key),
-        Request::Status | Request::Leave | Request::Remove { .. } => None,
+        Request::Status | Request::Leave | Request::Remove { .. } | Request::Snapshot { .. } => None,
     }
 }
 
@@ -310,6 +310,7 @@ fn kind(request: &Request) -> String {
         Request::Status => "status".to_owned(),
         Request::Leave => "leave".to_owned(),
         Request::Remove { peer, .. } => format!("remove {peer}"),
+        Request::Snapshot { .. } => "snapshot".to_owned(),
         Request::Locate { .. } => "locate".to_owned(),
     }
 }
@@ -323,6 +324,8 @@ fn brief(response: &Response) -> String {
         }
         Response::NotFound { .. } => "found nothing".to_owned(),
         Response::Failed(failure) => format!("failed: {failure}"),
-        Response::Status(_) | Response::Located(_) | Response::Accepted => "told".to_owned(),
+        Response::Status(_) | Response::Located(_) | Response::Snapshot(_) | Response::Accepted => {
+            "told".to_owned()
+        }
     }
 }

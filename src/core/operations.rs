@@ -106,6 +106,7 @@ impl Core {
                 let response = self.remove(peer, force);
                 self.reply(origin, response);
             }
+            Request::Snapshot { begin } => self.handle_snapshot_request(origin, begin),
             Request::Locate { key } => {
                 let response = match self.locate(&key) {
                     Some(located) => Response::Located(located),

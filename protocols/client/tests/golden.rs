@@ -6,8 +6,11 @@ mod common;
 
 use std::fmt::Debug;
 
-use common::{PEER_SEED, context, delete, get, key, located, options, peer, put, status};
-use henge_client::{BadContext, Failure, Hop, Request, Response, Supersede, Value, WriteOptions};
+use common::{PEER_SEED, context, delete, get, key, located, options, peer, put, snapshot, status};
+use henge_client::{
+    BadContext, BeginSnapshot, Failure, Hop, Request, Response, Snapshot, SnapshotState, Supersede, Value,
+    WriteOptions,
+};
 use henge_types::codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,6 +40,9 @@ fn requests() {
     check("request.status", &Request::Status);
     check("request.leave", &Request::Leave);
     check("request.remove", &Request::Remove { peer: peer(2), force: true });
+    let begin = BeginSnapshot { directory: "/backup/1".to_owned(), bytes_per_second: 33_554_432 };
+    check("request.snapshot", &Request::Snapshot { begin: Some(begin) });
+    check("request.snapshot.look", &Request::Snapshot { begin: None });
     check("request.locate", &Request::Locate { key: key() });
 }
 
@@ -59,6 +65,13 @@ fn responses() {
         counters: Vec::new(),
     };
     check("response.status.newcomer", &Response::Status(newcomer));
+    check("response.snapshot.none", &Response::Snapshot(None));
+    let failed = SnapshotState::Failed { reason: "the disk is full".to_owned() };
+    let states = [("running", SnapshotState::Running), ("done", SnapshotState::Done), ("failed", failed)];
+    for (name, state) in states {
+        let snapshot = Snapshot { state, ..snapshot() };
+        check(&format!("response.snapshot.{name}"), &Response::Snapshot(Some(snapshot)));
+    }
     check("response.accepted", &Response::Accepted);
     check("response.located", &Response::Located(located()));
 }

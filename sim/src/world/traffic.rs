@@ -243,7 +243,10 @@ fn key_of(request: &Request) -> Option<&Key> {
         | Request::Sync(_)
         | Request::Handoff(_)
         | Request::Client(
-            client::Request::Status | client::Request::Leave | client::Request::Remove { .. },
+            client::Request::Status
+            | client::Request::Leave
+            | client::Request::Remove { .. }
+            | client::Request::Snapshot { .. },
         ) => None,
     }
 }

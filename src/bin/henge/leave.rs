@@ -84,6 +84,7 @@ pub(crate) fn accepted(response: Response) -> Result<(), CliError> {
         | Response::Found { .. }
         | Response::NotFound { .. }
         | Response::Status(_)
-        | Response::Located(_) => Err(henge::error::RequestError::WrongAnswer.into()),
+        | Response::Located(_)
+        | Response::Snapshot(_) => Err(henge::error::RequestError::WrongAnswer.into()),
     }
 }

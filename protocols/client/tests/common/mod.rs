@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use henge_client::{
-    Accuser, Get, HintQueue, Hop, Located, LocatedVoter, Member, MemberPhase, Request, Response, Status,
-    Supersede, Value, WriteOptions,
+    Accuser, Get, HintQueue, Hop, Located, LocatedVoter, Member, MemberPhase, Request, Response, Snapshot,
+    SnapshotState, Status, Supersede, Value, WriteOptions,
 };
 use henge_types::{
     ActorId, Clock, ClusterParams, Context, Custody, Dot, Incarnation, Key, MemberState, OperationId,
@@ -91,6 +91,18 @@ pub fn status() -> Status {
     }
 }
 
+pub fn snapshot() -> Snapshot {
+    Snapshot {
+        directory: "/backup/1".to_owned(),
+        taken_at: 1_700_000_000_000,
+        records: 12,
+        records_expected: 1_234,
+        bytes: 1_258_291,
+        damaged: 1,
+        state: SnapshotState::Running,
+    }
+}
+
 pub fn located() -> Located {
     let voter = |seed: u8, owner, custody, zone: Option<&str>| LocatedVoter {
         peer: peer(seed),
@@ -117,6 +129,7 @@ pub fn responses() -> Vec<Response> {
         Response::Found { context: context(), siblings: vec![value], answers: 2, hinted: 0 },
         Response::Status(status()),
         Response::Located(located()),
+        Response::Snapshot(Some(snapshot())),
         Response::Failed(henge_client::Failure::BadRequest { reason: "so".to_owned() }),
     ]
 }
