@@ -53,7 +53,7 @@ use crate::store::{MetaKey, Store};
 
 mod addresses;
 mod carry;
-mod clock;
+pub(crate) mod clock;
 mod dials;
 mod disk;
 mod drive;

@@ -11,7 +11,6 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use henge_types::codec::Stored;
 use henge_types::{ClusterParams, DecodeError, PeerId, RingId};
@@ -29,6 +28,7 @@ mod restore;
 mod tests;
 mod write;
 
+pub(crate) use origin::check_age;
 pub use origin::{Origin, Refusal};
 pub use read::{Entries, Snapshot};
 pub use restore::{Restored, restore};
@@ -145,11 +145,6 @@ impl From<DecodeError> for SnapshotError {
     fn from(error: DecodeError) -> Self {
         Self::Store(error.into())
     }
-}
-
-/// How old something is that was made at `unix_ms`; nothing where that lies ahead.
-fn age(unix_ms: u64, now_unix_ms: u64) -> Duration {
-    Duration::from_millis(now_unix_ms.saturating_sub(unix_ms))
 }
 
 fn io_error(path: &Path, e: &io::Error) -> SnapshotError {

@@ -7,8 +7,6 @@ use henge_types::{ClusterParams, CustodyMap, RingId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::age;
-
 /// The snapshots that a store was restored from. It means something until the peer is a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
@@ -58,15 +56,6 @@ pub enum Refusal {
 }
 
 impl Origin {
-    /// Whether this may go back to its ring.
-    ///
-    /// # Errors
-    /// [`Refusal::TooOld`].
-    pub fn check_age(&self, now_unix_ms: u64, grace: Duration) -> Result<(), Refusal> {
-        let age = age(self.taken_unix_ms, now_unix_ms);
-        if age < grace { Ok(()) } else { Err(Refusal::TooOld { age, grace }) }
-    }
-
     /// Whether this may go into ring `joined`.
     ///
     /// # Errors
@@ -75,6 +64,16 @@ impl Origin {
         if self.ring != joined {
             return Err(Refusal::OtherRing { snapshot: self.ring, joined });
         }
-        self.check_age(now_unix_ms, grace)
+        check_age(self.taken_unix_ms, now_unix_ms, grace)
     }
+}
+
+/// Whether what was taken then may go back to its ring, which remembers for `grace` what was deleted.
+///
+/// # Errors
+/// [`Refusal::TooOld`].
+pub(crate) fn check_age(taken_unix_ms: u64, now_unix_ms: u64, grace: Duration) -> Result<(), Refusal> {
+    // What lies ahead, by another clock, has no age.
+    let age = Duration::from_millis(now_unix_ms.saturating_sub(taken_unix_ms));
+    if age < grace { Ok(()) } else { Err(Refusal::TooOld { age, grace }) }
 }

@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Locate(crate::locate::LocateArgs),
     Leave(crate::leave::LeaveArgs),
     Remove(crate::remove::RemoveArgs),
+    Snapshot(crate::snapshot::SnapshotArgs),
+    Quarantine(crate::quarantine::QuarantineArgs),
     Bench(crate::bench::BenchArgs),
 }
 

@@ -12,9 +12,12 @@ mod leave;
 mod locate;
 mod output;
 mod put;
+mod quarantine;
 mod remove;
+mod restore;
 mod run;
 mod signals;
+mod snapshot;
 mod status;
 mod table;
 
@@ -55,6 +58,8 @@ fn execute(command: Command) -> Result<Exit, CliError> {
             Command::Locate(args) => locate::run(args).await,
             Command::Leave(args) => leave::run(args).await,
             Command::Remove(args) => remove::run(args).await,
+            Command::Snapshot(args) => snapshot::run(args).await,
+            Command::Quarantine(args) => quarantine::run(args).await,
             Command::Bench(args) => bench::run(args).await,
             Command::Demo(args) => demo::run(args).await,
         }
