@@ -25,7 +25,7 @@ pub enum Event {
     /// This peer has left its ring: it has nothing any more that anybody needs, and may be stopped.
     Left,
     /// This peer was evicted, and is away for so long that what it has may bring back what was deleted
-    /// since. It serves nothing; its data directory is as it was.
+    /// since. It serves nothing; its data directory is as it was, and what the ring lacks can be imported from it.
     EvictedForGood,
     /// The ring cannot take in the snapshot that this peer was restored from. It serves nothing, and
     /// should be stopped; the ring has not heard of it.
