@@ -39,12 +39,13 @@ mod reading;
 mod repairing;
 mod route;
 mod serve;
+mod snapshot;
 mod status;
 mod syncing;
 mod weighing;
 mod writing;
 
-pub use io::{ChannelId, CommandId, Input, Output, Request, RequestFailure, RequestId, Response};
+pub use io::{Asker, ChannelId, CommandId, Input, Output, Request, RequestFailure, RequestId, Response};
 
 use boot::Standing;
 use handoff::Handoff;
@@ -96,6 +97,8 @@ pub struct Core {
     membership: State,
     /// What exists once this peer is a member.
     member: Option<Standing>,
+    /// Where the records come from that this peer has before it is one.
+    origin: Option<crate::snapshot::Origin>,
     dots: DotCounter,
     records: Option<henge_membership::Reservation>,
     saved_view: SavedView,
@@ -131,7 +134,7 @@ pub struct Core {
     told_left: bool,
     /// Since when more than half of the others could hear that it has.
     heard_since: Option<Duration>,
-    /// Was evicted, and away for too long to come back.
+    /// Was evicted, and away for too long to come back; or may not bring what it was restored from.
     expelled: bool,
     /// Whether this peer may not have all that it wrote as a fallback any more: a hint left its store,
     /// or was left to go, and so at a start. It has to be another actor before it coordinates as a

@@ -48,4 +48,5 @@ pub mod placement;
 pub mod rebalance;
 pub mod repair;
 pub mod ring;
+pub mod snapshot;
 pub mod store;

@@ -20,6 +20,7 @@ pub mod fjall;
 mod hint;
 pub mod memory;
 mod roots;
+pub(crate) mod space;
 pub mod worker;
 
 pub use change::MERGED_MAX_BYTES;
@@ -243,12 +244,14 @@ pub enum MetaKey {
     Weight,
     /// What the program around the core wants to remember (the addresses it listened on).
     Node,
+    /// The snapshot that the records were restored from, before this peer was a member.
+    Origin,
 }
 
 impl MetaKey {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Ring, Self::Counters, Self::Custody, Self::View, Self::Weight, Self::Node];
+    pub const ALL: [Self; 7] =
+        [Self::Ring, Self::Counters, Self::Custody, Self::View, Self::Weight, Self::Node, Self::Origin];
 
     /// The name under which it is stored.
     #[must_use]
@@ -260,6 +263,7 @@ impl MetaKey {
             Self::View => "view",
             Self::Weight => "weight",
             Self::Node => "node",
+            Self::Origin => "origin",
         }
     }
 }
@@ -494,4 +498,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// About how many records there are. For people, not for decisions.
     fn records(&self) -> u64;
+
+    /// All records as they are now: what is written later does not show in them. Taking them costs
+    /// little; while they are held, nothing that they show is freed.
+    fn snapshot(&self) -> Records;
 }
+
+/// All records of one instant, each with its key, in no particular order; `None` for one that cannot be
+/// read. An error is the last item: nothing more can be had, though there may be more.
+pub type Records = Box<dyn Iterator<Item = Result<(Key, Option<Record>), StoreError>> + Send>;

@@ -181,6 +181,7 @@ impl World {
                     self.send(to, HOP, Input::Gossip { data: data.clone() });
                 }
             }
+            Output::Snapshot { .. } => panic!("nobody asks for a snapshot"),
             Output::Store { ticket, op } => {
                 let store = Arc::clone(&self.peers[at].store);
                 let result = match op {

@@ -295,7 +295,8 @@ fn key_of(request: &Request) -> Option<&Key> {
         | Request::Remove { .. }
         | Request::Weight { .. }
         | Request::Repair { .. }
-        | Request::RepairProgress { .. } => None,
+        | Request::RepairProgress { .. }
+        | Request::Snapshot { .. } => None,
     }
 }
 
@@ -318,6 +319,7 @@ fn kind(request: &Request) -> String {
         Request::Weight { weight } => format!("weight {weight}"),
         Request::Repair { .. } => "repair".to_owned(),
         Request::RepairProgress { .. } => "repair progress".to_owned(),
+        Request::Snapshot { .. } => "snapshot".to_owned(),
         Request::Locate { .. } => "locate".to_owned(),
     }
 }
@@ -331,8 +333,10 @@ fn brief(response: &Response) -> String {
         }
         Response::NotFound { .. } => "found nothing".to_owned(),
         Response::Failed(failure) => format!("failed: {failure}"),
-        Response::Status(_) | Response::Located(_) | Response::Repair(_) | Response::Accepted => {
-            "told".to_owned()
-        }
+        Response::Status(_)
+        | Response::Located(_)
+        | Response::Repair(_)
+        | Response::Snapshot(_)
+        | Response::Accepted => "told".to_owned(),
     }
 }

@@ -72,7 +72,8 @@ impl Pending {
                 | Request::Remove { .. }
                 | Request::Weight { .. }
                 | Request::Repair { .. }
-                | Request::RepairProgress { .. } => {}
+                | Request::RepairProgress { .. }
+                | Request::Snapshot { .. } => {}
             }
         }
         request
@@ -92,6 +93,7 @@ impl Pending {
             | Response::Status(_)
             | Response::Located(_)
             | Response::Repair(_)
+            | Response::Snapshot(_)
             | Response::Accepted => {
                 self.answer(response);
                 return None;
@@ -181,7 +183,8 @@ fn timeout(request: &Request) -> Duration {
         | Request::Remove { .. }
         | Request::Weight { .. }
         | Request::Repair { .. }
-        | Request::RepairProgress { .. } => TIMEOUT_DEFAULT_MS,
+        | Request::RepairProgress { .. }
+        | Request::Snapshot { .. } => TIMEOUT_DEFAULT_MS,
     };
     Duration::from_millis(ms.clamp(1, TIMEOUT_MAX_MS).into())
 }

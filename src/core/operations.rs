@@ -112,6 +112,7 @@ impl Core {
                 self.reply(origin, response);
             }
             Request::RepairProgress { id } => self.reply(origin, self.repair_progress(id)),
+            Request::Snapshot { begin } => self.handle_snapshot_request(origin, begin),
             Request::Locate { key } => {
                 let response = match self.locate(&key) {
                     Some(located) => Response::Located(located),

@@ -27,10 +27,10 @@ use henge_types::{Key, Record};
 use self::batch::Batch;
 use self::files::{Directory, Keyspaces};
 use self::reclaim::Reclaim;
-use self::space::Space;
 use super::hint::Totals;
 use super::roots::Roots;
-use super::{MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
+use super::space::Space;
+use super::{MetaKey, ReadOp, Records, Store, StoreError, StoreResult, WriteOp};
 
 mod batch;
 mod error;
@@ -43,11 +43,12 @@ mod occupied;
 mod options;
 mod quarantine;
 mod reclaim;
-mod space;
+mod snapshot;
 mod tree;
 mod value;
 
 pub use files::FORMAT;
+pub use snapshot::Kept;
 
 /// Sealed memtables at which a write waits for the disk. At four the crate waits by itself, and
 /// would do so for ever once a flush has failed.
@@ -309,6 +310,10 @@ impl Store for Fjall {
 
     fn records(&self) -> u64 {
         self.records.approximate_len() as u64
+    }
+
+    fn snapshot(&self) -> Records {
+        snapshot::records(self)
     }
 }
 

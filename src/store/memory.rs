@@ -17,7 +17,7 @@ use henge_types::{
 use super::change::{self, Change, Edit, Slot, Target};
 use super::hint::{self, Found, Outcome, Quarantined, Totals};
 use super::roots::Roots;
-use super::{Merged, MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
+use super::{Merged, MetaKey, ReadOp, Records, Store, StoreError, StoreResult, WriteOp};
 
 mod tree;
 
@@ -214,6 +214,16 @@ impl Store for Memory {
 
     fn records(&self) -> u64 {
         self.state().now.records.len() as u64
+    }
+
+    fn snapshot(&self) -> Records {
+        let state = self.state();
+        let told = |((_, key), entry): (&Place, &Entry)| {
+            let record = entry.record.clone().map(|record| Ok((key.clone(), Some(record))));
+            record.into_iter().chain(entry.damaged.then(|| Ok((key.clone(), None))))
+        };
+        let all: Vec<_> = state.now.records.iter().flat_map(told).collect();
+        Box::new(all.into_iter())
     }
 }
 

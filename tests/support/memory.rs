@@ -36,7 +36,8 @@ impl Memory {
             | Request::Remove { .. }
             | Request::Weight { .. }
             | Request::Repair { .. }
-            | Request::RepairProgress { .. } => Response::Failed(Failure::NotReady),
+            | Request::RepairProgress { .. }
+            | Request::Snapshot { .. } => Response::Failed(Failure::NotReady),
             Request::Locate { key } => {
                 let position = key.position();
                 let partition = position.partition(ClusterParams::default().partitions());

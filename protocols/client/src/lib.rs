@@ -11,6 +11,7 @@
 //! | [`Request::Status`] | [`Response::Status`] |
 //! | [`Request::Leave`], [`Request::Remove`], [`Request::Weight`] | [`Response::Accepted`], [`Response::Failed`] |
 //! | [`Request::Repair`], [`Request::RepairProgress`] | [`Response::Repair`], [`Response::Failed`] |
+//! | [`Request::Snapshot`] | [`Response::Snapshot`], [`Response::Failed`] |
 //! | [`Request::Locate`] | [`Response::Located`], [`Response::Failed`] |
 //!
 //! Limits: `henge_types::limits` for keys and values; [`FRAME_MAX_BYTES`] for a frame;
@@ -21,9 +22,13 @@ pub mod message;
 pub mod repair;
 pub mod status;
 
-pub use message::{BadContext, Failure, Get, Hop, Request, Response, Supersede, Value, WriteOptions};
+pub use message::{
+    BadContext, BeginSnapshot, Failure, Get, Hop, Request, Response, Supersede, Value, WriteOptions,
+};
 pub use repair::{Repair, RepairId, RepairMember, RepairState};
-pub use status::{Accuser, HintQueue, Located, LocatedVoter, Member, MemberPhase, Status};
+pub use status::{
+    Accuser, HintQueue, Located, LocatedVoter, Member, MemberPhase, Snapshot, SnapshotState, Status,
+};
 
 /// The protocol and its version: what follows the cluster in `/henge/<cluster>/client/1`.
 pub const PROTOCOL: &str = "client/1";
@@ -33,6 +38,9 @@ pub const FRAME_MAX_BYTES: usize = 2 * henge_types::limits::RECORD_MAX_BYTES + (
 
 /// How long a request may take where it does not say.
 pub const TIMEOUT_DEFAULT_MS: u32 = 5_000;
+
+/// The longest path of a directory, in bytes.
+pub const DIRECTORY_MAX_BYTES: usize = 4096;
 
 /// The longest that a request may ask for.
 pub const TIMEOUT_MAX_MS: u32 = 60_000;

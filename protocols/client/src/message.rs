@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::repair::{Repair, RepairId};
-use crate::status::{Located, Status};
+use crate::status::{Located, Snapshot, Status};
 
 /// From the client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,11 +60,27 @@ pub enum Request {
         /// Which.
         id: RepairId,
     },
+    /// Tell how far the snapshot is that is being taken, or what became of the last one; take one first,
+    /// if it says so.
+    Snapshot {
+        /// What to begin; the same again while it is taken changes nothing.
+        begin: Option<BeginSnapshot>,
+    },
     /// Tell where a key lives.
     Locate {
         /// The key.
         key: Key,
     },
+}
+
+/// Which snapshot to take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeginSnapshot {
+    /// Where on the host of the peer: an absolute path, up to 4,096 bytes, that does not exist or is an
+    /// empty directory.
+    pub directory: String,
+    /// How many bytes to write in a second, 1 or more.
+    pub bytes_per_second: u64,
 }
 
 /// A read.
@@ -163,6 +179,8 @@ pub enum Response {
     Located(Located),
     /// How far a repair is.
     Repair(Repair),
+    /// How far the snapshot is; `None` if none was taken since the peer started.
+    Snapshot(Option<Snapshot>),
     /// It is begun; the status tells how far it is.
     Accepted,
     /// Not done.

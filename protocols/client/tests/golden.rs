@@ -4,8 +4,11 @@
 
 mod common;
 
-use common::{PEER_SEED, context, delete, get, key, located, options, peer, put, repair, status};
-use henge_client::{BadContext, Failure, Hop, Repair, Request, Response, Supersede, Value, WriteOptions};
+use common::{PEER_SEED, context, delete, get, key, located, options, peer, put, repair, snapshot, status};
+use henge_client::{
+    BadContext, BeginSnapshot, Failure, Hop, Repair, Request, Response, Snapshot, SnapshotState, Supersede,
+    Value, WriteOptions,
+};
 use henge_testing::Golden;
 use henge_types::Partition;
 
@@ -29,6 +32,9 @@ fn requests() {
     GOLDEN.check("request.repair", &Request::Repair { partition: None });
     GOLDEN.check("request.repair.one", &Request::Repair { partition: Some(Partition(9)) });
     GOLDEN.check("request.repair_progress", &Request::RepairProgress { id: repair().id });
+    let begin = BeginSnapshot { directory: "/backup/1".to_owned(), bytes_per_second: 33_554_432 };
+    GOLDEN.check("request.snapshot", &Request::Snapshot { begin: Some(begin) });
+    GOLDEN.check("request.snapshot.look", &Request::Snapshot { begin: None });
     GOLDEN.check("request.locate", &Request::Locate { key: key() });
 }
 
@@ -51,6 +57,13 @@ fn responses() {
         counters: Vec::new(),
     };
     GOLDEN.check("response.status.newcomer", &Response::Status(newcomer));
+    GOLDEN.check("response.snapshot.none", &Response::Snapshot(None));
+    let failed = SnapshotState::Failed { reason: "the disk is full".to_owned() };
+    let states = [("running", SnapshotState::Running), ("done", SnapshotState::Done), ("failed", failed)];
+    for (name, state) in states {
+        let snapshot = Snapshot { state, ..snapshot() };
+        GOLDEN.check(&format!("response.snapshot.{name}"), &Response::Snapshot(Some(snapshot)));
+    }
     GOLDEN.check("response.accepted", &Response::Accepted);
     GOLDEN.check("response.repair", &Response::Repair(repair()));
     let one = Repair { partition: Some(Partition(9)), members: Vec::new(), ..repair() };

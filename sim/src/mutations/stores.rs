@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use henge::store::memory::Memory;
-use henge::store::{MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
+use henge::store::{MetaKey, ReadOp, Records, Store, StoreError, StoreResult, WriteOp};
 use henge_types::{Clock, Content, Dot, Key, OperationId, Record, Sibling, codec};
 
 use crate::disk::Image;
@@ -65,6 +65,10 @@ impl Store for Bent {
 
     fn records(&self) -> u64 {
         self.inner.records()
+    }
+
+    fn snapshot(&self) -> Records {
+        self.inner.snapshot()
     }
 }
 

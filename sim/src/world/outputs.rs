@@ -75,6 +75,8 @@ impl World {
                     self.fail(format!("p{pid} answered command {} twice", command.0));
                 }
             }
+            // Nobody asks: what a backup writes is no part of the simulation.
+            Output::Snapshot { .. } => self.fail(format!("p{pid} takes a snapshot")),
             Output::Dial { peer, .. } => {
                 let to = self.pids.get(&peer).copied();
                 self.dial(pid, to, None);

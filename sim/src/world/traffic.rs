@@ -248,7 +248,8 @@ fn key_of(request: &Request) -> Option<&Key> {
             | client::Request::Remove { .. }
             | client::Request::Weight { .. }
             | client::Request::Repair { .. }
-            | client::Request::RepairProgress { .. },
+            | client::Request::RepairProgress { .. }
+            | client::Request::Snapshot { .. },
         ) => None,
     }
 }

@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Remove(crate::remove::RemoveArgs),
     Repair(crate::repair::RepairArgs),
     Weight(crate::weight::WeightArgs),
+    Snapshot(crate::snapshot::SnapshotArgs),
+    Quarantine(crate::quarantine::QuarantineArgs),
     Bench(crate::bench::BenchArgs),
 }
 

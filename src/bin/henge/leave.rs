@@ -85,6 +85,7 @@ pub(crate) fn accepted(response: Response) -> Result<(), CliError> {
         | Response::NotFound { .. }
         | Response::Status(_)
         | Response::Repair(_)
+        | Response::Snapshot(_)
         | Response::Located(_) => Err(henge::error::RequestError::WrongAnswer.into()),
     }
 }

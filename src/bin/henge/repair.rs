@@ -90,6 +90,7 @@ fn told(response: Response) -> Result<Repair, CliError> {
         | Response::NotFound { .. }
         | Response::Status(_)
         | Response::Located(_)
+        | Response::Snapshot(_)
         | Response::Accepted => Err(RequestError::WrongAnswer.into()),
     }
 }

@@ -16,6 +16,7 @@ use henge_types::{ClusterParams, Multiaddr, Weight, Zone};
 use crate::args::ClusterArgs;
 use crate::exit::{CliError, Exit};
 use crate::output;
+use crate::restore;
 use crate::signals::Signals;
 
 /// A year: longer is never.
@@ -34,7 +35,8 @@ const SYNC_INTERVAL_MAX_SECONDS: u64 = 365 * 24 * 3600;
 Examples:
   henge run
   henge run --data-dir ./second --join /ip4/127.0.0.1/tcp/4001
-  henge run --listen /ip4/192.168.1.7/tcp/4001 --zone cellar")]
+  henge run --listen /ip4/192.168.1.7/tcp/4001 --zone cellar
+  henge run --data-dir ./new --from-snapshot /backup/2026-11-21 --join /ip4/192.168.1.7/tcp/4001")]
 pub(crate) struct RunArgs {
     /// Where identity and records live [default: henge in the user's data directory, which is
     /// $XDG_DATA_HOME or ~/.local/share]
@@ -47,6 +49,10 @@ pub(crate) struct RunArgs {
     /// A peer of the ring to join; may be repeated
     #[arg(long, value_name = "MULTIADDR", value_parser = parse_address)]
     join: Vec<Multiaddr>,
+    /// Begin with the records of a snapshot, in an empty data directory. With --join it goes back to the ring
+    /// that it is of; without, a new ring is born of it. May be repeated: snapshots of several peers of one ring
+    #[arg(long, value_name = "DIR")]
+    from_snapshot: Vec<PathBuf>,
     #[command(flatten)]
     cluster: ClusterArgs,
     /// The failure domain of this peer: a data centre, a house. Copies are spread over zones
@@ -93,8 +99,10 @@ enum DurabilityArg {
 }
 
 pub(crate) async fn run(args: RunArgs) -> Result<Exit, CliError> {
-    let mut signals = Signals::new(args.stop_with_stdin)?;
+    let stop_with_stdin = args.stop_with_stdin;
+    // Before signals are caught: a snapshot that is being restored may be cut off.
     let config = node_config(args)?;
+    let mut signals = Signals::new(stop_with_stdin)?;
     // A signal during the start waits for its end: a store that is being opened is better closed than cut off.
     let started = Node::start(config).await;
     let mut node = started.map_err(|error| CliError::Failed(error.to_string()))?;
@@ -111,7 +119,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, CliError> {
                     report(event, &mut complaints);
                     if let Some(reason) = fatal {
                         node.stop().await;
-                        return Err(CliError::Failed(reason.to_owned()));
+                        return Err(CliError::Failed(reason));
                     }
                 }
                 None => return Err(CliError::Failed("the peer stopped by itself: see the log above".to_owned())),
@@ -131,21 +139,23 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, CliError> {
 }
 
 /// What a peer cannot go on from, so that whoever supervises it is told by its end.
-fn fatal(event: &NodeEvent) -> Option<&'static str> {
+fn fatal(event: &NodeEvent) -> Option<String> {
     let NodeEvent::Henge(event) = event else { return None };
-    if *event == Event::CannotJoin {
-        return Some("nobody that it was told to join will have this peer");
+    if let Event::CannotRestore(refusal) = event {
+        return Some(refusal.to_string());
     }
-    if *event == Event::EvictedForGood {
-        return Some(
-            "the ring evicted this peer so long ago that its data may bring back what was deleted since: \
-             keep the data directory if you may need it, and start with an empty one",
-        );
-    }
-    if matches!(event, Event::StoreFailed(StoreError::Poisoned { .. })) {
-        return Some("the store cannot be written: nothing is acknowledged until the peer is started again");
-    }
-    None
+    let reason = if *event == Event::CannotJoin {
+        "nobody that it was told to join will have this peer"
+    } else if *event == Event::EvictedForGood {
+        "the ring evicted this peer so long ago that its data may bring back what was deleted since: start with an \
+         empty data directory, and keep this one: `henge quarantine DIR` shows what it has, and imports what the \
+         ring lacks"
+    } else if matches!(event, Event::StoreFailed(StoreError::Poisoned { .. })) {
+        "the store cannot be written: nothing is acknowledged until the peer is started again"
+    } else {
+        return None;
+    };
+    Some(reason.to_owned())
 }
 
 fn node_config(args: RunArgs) -> Result<NodeConfig, CliError> {
@@ -170,6 +180,9 @@ fn node_config(args: RunArgs) -> Result<NodeConfig, CliError> {
         DurabilityArg::Os => Durability::Os,
     };
     let directory = args.data_dir.map_or_else(default_directory, Ok)?;
+    if !args.from_snapshot.is_empty() {
+        restore::run(&directory, &args.from_snapshot, !config.join().is_empty(), config.gc_grace())?;
+    }
     Ok(NodeConfig::new(directory).with_config(config).with_listen(args.listen).with_durability(durability))
 }
 

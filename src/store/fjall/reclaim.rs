@@ -8,7 +8,7 @@ use std::time::Duration;
 use ::fjall::Keyspace;
 
 use super::files::Directory;
-use super::space;
+use crate::store::space;
 
 /// Fewer removed records are left to the merges.
 const REMOVED_MIN: u64 = 1024;

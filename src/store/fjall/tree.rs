@@ -129,7 +129,7 @@ impl Fjall {
     }
 
     pub(super) fn unreadable(&self) -> StoreError {
-        error::corrupt(self.directory.path(), "a table of records has blocks that cannot be read")
+        error::unreadable(self.directory.path())
     }
 
     /// Builds the leaves of a store that has none.
@@ -341,6 +341,6 @@ fn decode(bytes: &[u8]) -> Option<Leaf> {
     leaf.try_into().ok().map(Leaf::from_bytes)
 }
 
-fn key_of(place: &[u8]) -> Option<Key> {
+pub(super) fn key_of(place: &[u8]) -> Option<Key> {
     Key::new(Bytes::copy_from_slice(place.get(8..)?)).ok()
 }

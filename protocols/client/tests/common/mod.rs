@@ -4,7 +4,7 @@
 
 use henge_client::{
     Accuser, Get, HintQueue, Hop, Located, LocatedVoter, Member, MemberPhase, Repair, RepairId, RepairMember,
-    RepairState, Request, Response, Status, Supersede, Value, WriteOptions,
+    RepairState, Request, Response, Snapshot, SnapshotState, Status, Supersede, Value, WriteOptions,
 };
 use henge_types::{
     ActorId, Clock, ClusterParams, Context, Custody, Dot, Incarnation, Key, MemberState, OperationId,
@@ -91,6 +91,18 @@ pub fn status() -> Status {
     }
 }
 
+pub fn snapshot() -> Snapshot {
+    Snapshot {
+        directory: "/backup/1".to_owned(),
+        taken_at: 1_700_000_000_000,
+        records: 12,
+        records_expected: 1_234,
+        bytes: 1_258_291,
+        damaged: 1,
+        state: SnapshotState::Running,
+    }
+}
+
 pub fn located() -> Located {
     let voter = |seed: u8, owner, custody, zone: Option<&str>| LocatedVoter {
         peer: peer(seed),
@@ -142,6 +154,7 @@ pub fn responses() -> Vec<Response> {
         Response::Status(status()),
         Response::Located(located()),
         Response::Repair(repair()),
+        Response::Snapshot(Some(snapshot())),
         Response::Failed(henge_client::Failure::BadRequest { reason: "so".to_owned() }),
     ]
 }
