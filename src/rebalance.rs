@@ -182,17 +182,16 @@ impl Rebalance {
             plan.full.push(partition);
             return;
         }
-        let mut want = need.answers.saturating_sub(answers);
-        for voter in asked {
+        let want = need.answers.saturating_sub(answers);
+        let mut pulls = false;
+        for voter in asked.iter().filter(|v| !covered(v) && reachable(&v.peer)).take(want) {
             let to = match acquiring.heard.get(&voter.peer) {
-                Some(Heard::Covered) => continue,
-                Some(Heard::Occupied) => &mut plan.pull,
                 None => &mut plan.compare,
+                // One after the other: two at once would bring the same records.
+                Some(_) if std::mem::replace(&mut pulls, true) => continue,
+                Some(_) => &mut plan.pull,
             };
-            if want > 0 && reachable(&voter.peer) {
-                want -= 1;
-                to.entry(voter.peer).or_default().push((partition, digest));
-            }
+            to.entry(voter.peer).or_default().push((partition, digest));
         }
     }
 

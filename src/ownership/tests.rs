@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use henge_membership::{Config, Start, State, Update};
 use henge_types::member::Signer;
-use henge_types::{
-    Cause, ClusterName, MemberRecord, Now, RingSecret, SignedMember, Weight, Zone,
-};
+use henge_types::{Cause, ClusterName, MemberRecord, Now, RingSecret, SignedMember, Weight, Zone};
 use proptest::prelude::{Strategy, any};
 use proptest::{collection, prop_assert_eq, prop_oneof, proptest};
 
