@@ -26,7 +26,7 @@ use support::history::Contents;
 use support::ledger::{Ledger, load_average};
 use support::load::{self, Demand, Load};
 use support::process::Peer;
-use support::{now, wait_for};
+use support::{now, setting, wait_for};
 
 /// Keys that are there before anything moves.
 const IMPORTED: usize = 2_000;
@@ -176,11 +176,6 @@ fn with_client(peer: &Peer, ask: impl AsyncFnOnce(&Client)) {
 
 fn report(what: &str, since: Instant) {
     eprintln!("growth: {what}: {} ms; load {}", (now() - since).as_millis(), load_average());
-}
-
-/// A number that whoever measures may set.
-fn setting(name: &str, default: usize) -> usize {
-    std::env::var(name).map_or(default, |n| n.parse().expect("a number"))
 }
 
 #[test]

@@ -72,6 +72,12 @@ impl History {
         errors
     }
 
+    /// How long the gets took that began since then and were answered.
+    pub(crate) fn gets_since(&self, since: Instant) -> Vec<Duration> {
+        let gets = self.entries.iter().filter(|entry| matches!(entry.op, Op::Get) && entry.start >= since);
+        gets.filter(|entry| entry.result.is_ok()).map(|entry| entry.end - entry.start).collect()
+    }
+
     /// For each client its longest time without an answer, from `since` until `until`.
     pub(crate) fn pauses(&self, since: Instant, until: Instant) -> BTreeMap<usize, Duration> {
         let mut last: BTreeMap<usize, Instant> = BTreeMap::new();

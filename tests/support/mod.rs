@@ -26,10 +26,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a state is looked at while a test waits for it: at first, and at last.
 const INTERVALS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 
-/// [`PATIENCE`], or `HENGE_TEST_PATIENCE` in seconds where a test is given more to do.
+/// A number that whoever measures may set in the environment.
+pub(crate) fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |n| n.parse().expect("a number"))
+}
+
+/// [`PATIENCE`], or `HENGE_TEST_PATIENCE` in seconds if that is longer: where a test is given more to do.
 pub(crate) fn patience() -> Duration {
-    std::env::var("HENGE_TEST_PATIENCE")
-        .map_or(PATIENCE, |seconds| Duration::from_secs(seconds.parse().expect("a number of seconds")))
+    PATIENCE.max(Duration::from_secs(setting("HENGE_TEST_PATIENCE", 0) as u64))
 }
 
 /// The clock of the tests.
