@@ -184,8 +184,9 @@ impl Members {
 
     fn look(&self, ownership: &mut Ownership) {
         let Some((me, _)) = self.custody.last() else { return };
-        let (closing, leftovers) = (BTreeSet::new(), BTreeSet::new());
-        let around = Around { me: *me, params: &self.params, closing: &closing, leftovers: &leftovers };
+        let none = BTreeSet::new();
+        let around =
+            Around { me: *me, params: &self.params, closing: &none, leftovers: &none, pulled: &none };
         let partitions = self.params.partitions().all().map(|p| (p, ownership.voters(&self.view, p)));
         black_box(Rebalance::default().plan(&around, partitions, |_| true));
     }

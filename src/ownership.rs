@@ -19,11 +19,20 @@ pub struct Ownership {
     params: ClusterParams,
     placement: Placement,
     placed: Option<u64>,
-    /// What the voters in the cache were computed from, and the generation of the view that it is of.
+    /// What is known of the members, and the generation of the view that it is of.
     known: BTreeMap<PeerId, Known>,
+    evictions: u64,
     generation: Option<u64>,
     // One entry for each partition.
-    cache: Vec<Option<Arc<Voters>>>,
+    cache: Vec<Entry>,
+}
+
+/// The voters of one partition.
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    voters: Option<Arc<Voters>>,
+    /// The generation of the view since which they are the same.
+    since: u64,
 }
 
 /// What voters depend on of a member.
@@ -32,6 +41,13 @@ struct Known {
     incarnation: Incarnation,
     digest: CustodyDigest,
     custody: CustodyMap,
+}
+
+/// Partitions that may have other voters now.
+#[derive(Debug)]
+struct Others {
+    all: bool,
+    some: Vec<Partition>,
 }
 
 impl Ownership {
@@ -44,8 +60,9 @@ impl Ownership {
             placement: Placement::compute(&[], &params),
             placed: None,
             known: BTreeMap::new(),
+            evictions: 0,
             generation: None,
-            cache: vec![None; params.partitions().len()],
+            cache: vec![Entry::default(); params.partitions().len()],
         }
     }
 
@@ -58,14 +75,20 @@ impl Ownership {
     /// Follows the view, which must always be the same one: computes the placement anew if the members that
     /// are placed changed, and forgets the voters of those partitions of which they may be others now.
     pub fn refresh(&mut self, view: &View) {
+        let generation = view.generation();
+        if self.generation == Some(generation) {
+            return;
+        }
+        let mut others = Others { all: self.generation.is_none(), some: Vec::new() };
         if self.placed != Some(view.placed_generation()) {
-            self.place(view);
+            self.place(view, &mut others);
             self.placed = Some(view.placed_generation());
         }
-        if self.generation != Some(view.generation()) {
-            self.follow_members(view);
-            self.generation = Some(view.generation());
-        }
+        self.follow_members(view, &mut others);
+        // Whoever goes by an eviction has to remember it, whatever it changes.
+        others.all |= std::mem::replace(&mut self.evictions, view.evictions_digest()) != self.evictions;
+        self.forget(&others, generation);
+        self.generation = Some(generation);
     }
 
     /// The table of preference lists.
@@ -77,17 +100,23 @@ impl Ownership {
     /// The voters of `partition`.
     pub fn voters(&mut self, view: &View, partition: Partition) -> Arc<Voters> {
         self.refresh(view);
-        if let Some(Some(voters)) = self.cache.get(partition.index()) {
+        if let Some(Entry { voters: Some(voters), .. }) = self.cache.get(partition.index()) {
             return Arc::clone(voters);
         }
         let voters = Arc::new(self.compute(view, partition));
         if let Some(entry) = self.cache.get_mut(partition.index()) {
-            *entry = Some(Arc::clone(&voters));
+            entry.voters = Some(Arc::clone(&voters));
         }
         voters
     }
 
-    fn place(&mut self, view: &View) {
+    /// The generation of the view since which the voters of `partition` are the same, or a later one.
+    pub fn since(&mut self, view: &View, partition: Partition) -> u64 {
+        self.refresh(view);
+        self.cache.get(partition.index()).map_or(view.generation(), |entry| entry.since)
+    }
+
+    fn place(&mut self, view: &View, others: &mut Others) {
         let placed: Vec<Placed> = view
             .iter()
             .map(|(_, m)| m.record())
@@ -95,20 +124,17 @@ impl Ownership {
             .map(|r| Placed { peer: r.peer, weight: r.weight, zone: r.zone.clone() })
             .collect();
         let placement = Placement::compute(&placed, &self.params);
-        for partition in self.params.partitions().all() {
-            if !self.placement.owners(partition).eq(placement.owners(partition)) {
-                self.forget(partition);
-            }
-        }
+        let moved = |p: &Partition| !self.placement.owners(*p).eq(placement.owners(*p));
+        others.some.extend(self.params.partitions().all().filter(moved));
         self.placement = placement;
     }
 
-    fn follow_members(&mut self, view: &View) {
+    fn follow_members(&mut self, view: &View, others: &mut Others) {
         let gone = |peer: &&PeerId| !view.get(peer).is_some_and(Member::is_present);
         for peer in self.known.keys().filter(gone).copied().collect::<Vec<_>>() {
-            if let Some(was) = self.known.remove(&peer) {
-                self.forget_held(&was.custody);
-            }
+            // It is placed no more.
+            let held = self.known.remove(&peer).into_iter().flat_map(|was| was.held());
+            others.some.extend(held);
         }
         for (peer, member) in view.iter().filter(|(_, member)| member.is_present()) {
             let (incarnation, digest) = (member.record().incarnation, member.custody_digest());
@@ -117,23 +143,24 @@ impl Ownership {
                 continue;
             }
             let is = Known { incarnation, digest, custody: member.custody().clone() };
-            let was = self.known.insert(*peer, is);
-            match was.filter(|was| was.incarnation == incarnation) {
-                Some(was) => member.custody().differences(&was.custody).for_each(|p| self.forget(p)),
+            match self.known.insert(*peer, is).filter(|was| was.incarnation == incarnation) {
+                Some(was) => others.some.extend(member.custody().differences(&was.custody)),
                 // Who owns a partition votes there, whatever it has.
-                None => self.cache.fill(None),
+                None => others.all = true,
             }
         }
     }
 
-    fn forget_held(&mut self, custody: &CustodyMap) {
-        let held = custody.iter().filter(|(_, custody)| *custody != Custody::None);
-        held.for_each(|(partition, _)| self.forget(partition));
-    }
-
-    fn forget(&mut self, partition: Partition) {
-        if let Some(entry) = self.cache.get_mut(partition.index()) {
-            *entry = None;
+    fn forget(&mut self, others: &Others, generation: u64) {
+        let anew = Entry { voters: None, since: generation };
+        if others.all {
+            self.cache.fill(anew);
+            return;
+        }
+        for partition in &others.some {
+            if let Some(entry) = self.cache.get_mut(partition.index()) {
+                *entry = anew.clone();
+            }
         }
     }
 
@@ -152,6 +179,12 @@ impl Ownership {
             }
         }
         Voters::new(self.ring, partition, voters)
+    }
+}
+
+impl Known {
+    fn held(&self) -> Vec<Partition> {
+        self.custody.iter().filter(|(_, custody)| *custody != Custody::None).map(|(p, _)| p).collect()
     }
 }
 

@@ -100,6 +100,8 @@ pub struct Around<'a> {
     pub closing: &'a BTreeSet<Partition>,
     /// Partitions without custody in which something is left, that must go first.
     pub leftovers: &'a BTreeSet<Partition>,
+    /// Partitions that are being pulled from somebody.
+    pub pulled: &'a BTreeSet<Partition>,
 }
 
 impl Rebalance {
@@ -183,11 +185,11 @@ impl Rebalance {
             return;
         }
         let want = need.answers.saturating_sub(answers);
-        let mut pulls = false;
+        // From one after the other: two at once would bring the same records.
+        let mut pulls = around.pulled.contains(&partition);
         for voter in asked.iter().filter(|v| !covered(v) && reachable(&v.peer)).take(want) {
             let to = match acquiring.heard.get(&voter.peer) {
                 None => &mut plan.compare,
-                // One after the other: two at once would bring the same records.
                 Some(_) if std::mem::replace(&mut pulls, true) => continue,
                 Some(_) => &mut plan.pull,
             };
@@ -334,3 +336,6 @@ fn owners_are_full(voters: &Voters) -> bool {
     let mut owners = voters.as_slice().iter().filter(|v| v.owner).peekable();
     owners.peek().is_some() && owners.all(|v| v.custody == Custody::Full)
 }
+
+#[cfg(test)]
+mod tests;

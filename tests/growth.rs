@@ -23,7 +23,7 @@ use henge::client::{Client, Config};
 use serde_json::Value;
 use support::command;
 use support::history::Contents;
-use support::ledger::{Ledger, load_average};
+use support::ledger::{Ledger, Noticed, load_average};
 use support::load::{self, Demand, Load};
 use support::process::Peer;
 use support::{now, setting, wait_for};
@@ -193,6 +193,8 @@ fn clients_notice_nothing_while_a_ring_grows_and_shrinks() {
     let begin = now();
     let imported = (0..keys).map(|key| format!("import/{key}"));
     let mut ledger = Ledger::open(&ring.peers, imported.chain((0..shared).map(load::key_bytes)));
+    load.wait_for_progress(100);
+    eprintln!("growth: before: {}; load {}", Noticed::since(begin, &load), load_average());
     let joins = ["d", "e", "f"].map(|peer| (peer, true));
     let leaves = ["a", "b", "c"].map(|peer| (peer, false));
     for (peer, joins) in joins.into_iter().chain(leaves) {

@@ -69,7 +69,8 @@ impl Core {
         let params = member.ring.params;
         let (ownership, rebalance) = (&mut member.ownership, &mut member.rebalance);
         let partitions = params.partitions().all().map(|p| (p, ownership.voters(view, p)));
-        let around = Around { me, params: &params, closing: &member.closing, leftovers };
+        let pulled = &self.syncs.pulled();
+        let around = Around { me, params: &params, closing: &member.closing, leftovers, pulled };
         let plan = rebalance.plan(&around, partitions, |peer| healthy.contains(peer));
         for partition in &plan.reopen {
             member.closing.remove(partition);

@@ -108,6 +108,15 @@ impl Syncs {
         self.running.values().any(|running| running.peer == *peer)
     }
 
+    /// The partitions that are being pulled from somebody.
+    pub(super) fn pulled(&self) -> BTreeSet<Partition> {
+        let acquired = |running: &Running| match &running.purpose {
+            Purpose::Acquire(entries) => entries.iter().map(|(partition, _)| *partition).collect(),
+            Purpose::AntiEntropy(_) | Purpose::GiveUp { .. } => Vec::new(),
+        };
+        self.running.values().flat_map(acquired).collect()
+    }
+
     /// How many sessions there are.
     pub(super) fn running(&self) -> usize {
         self.running.len()
@@ -391,12 +400,14 @@ impl Core {
 
     // Whether this peer answers for a partition: as in `sees`, where voters are given.
     fn with_accepts<T>(&mut self, ask: impl FnOnce(henge_sync::Accepts<'_>) -> T) -> Option<T> {
-        let saved = self.view_is_saved();
+        let saved = self.saved_view.generation;
         let (view, me) = (self.membership.view(), self.me);
         let member = self.member.as_mut()?;
         let (closing, ownership) = (&member.closing, RefCell::new(&mut member.ownership));
         let accepts = |partition: Partition, digest: Option<VotersDigest>| {
-            let voters = ownership.borrow_mut().voters(view, partition);
+            let mut ownership = ownership.borrow_mut();
+            let saved = ownership.since(view, partition) <= saved;
+            let voters = ownership.voters(view, partition);
             let mine = voters.get(&me).is_some_and(|v| v.custody != Custody::None);
             let same = digest.is_none_or(|digest| saved && voters.digest() == digest);
             mine && same && !closing.contains(&partition)

@@ -150,13 +150,21 @@ proptest! {
     ) {
         let mut world = World::new();
         let mut kept = Ownership::new(RING, params());
+        let mut last: Option<(u64, Vec<Arc<Voters>>)> = None;
         for ((n, change), look) in changes {
             world.change(n, change);
             if look {
                 let mut anew = Ownership::new(RING, params());
                 let view = world.state.view();
-                prop_assert_eq!(all_voters(&mut kept, view), all_voters(&mut anew, view));
+                let voters = all_voters(&mut kept, view);
+                prop_assert_eq!(&voters, &all_voters(&mut anew, view));
                 prop_assert_eq!(kept.placement(), anew.placement());
+                if let Some((then, were)) = last {
+                    for partition in params().partitions().all().filter(|p| kept.since(view, *p) <= then) {
+                        prop_assert_eq!(&voters[partition.index()], &were[partition.index()]);
+                    }
+                }
+                last = Some((view.generation(), voters));
             }
         }
     }
@@ -171,7 +179,10 @@ fn one_change_of_custody_leaves_the_other_partitions_alone() {
     let mut ownership = Ownership::new(RING, params());
     let before = all_voters(&mut ownership, world.state.view());
     world.change(3, Change::Custody(vec![(5, Custody::None)]));
-    let after = all_voters(&mut ownership, world.state.view());
+    let view = world.state.view();
+    let after = all_voters(&mut ownership, view);
+    let mut since = |partition| ownership.since(view, partition) == view.generation();
+    assert_eq!(params().partitions().all().filter(|p| since(*p)).collect::<Vec<_>>(), [Partition(5)]);
     let others = before.iter().zip(&after).filter(|(before, after)| !Arc::ptr_eq(before, after)).count();
     assert_eq!(others, 1);
     assert_ne!(before[5], after[5]);

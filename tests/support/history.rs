@@ -41,6 +41,12 @@ pub(crate) struct Entry {
     pub(crate) result: Result<Vec<Value>, &'static str>,
 }
 
+impl Entry {
+    fn took(&self) -> Duration {
+        self.end - self.start
+    }
+}
+
 /// Everything that clients did.
 #[derive(Debug, Default)]
 pub(crate) struct History {
@@ -74,8 +80,16 @@ impl History {
 
     /// How long the gets took that began since then and were answered.
     pub(crate) fn gets_since(&self, since: Instant) -> Vec<Duration> {
-        let gets = self.entries.iter().filter(|entry| matches!(entry.op, Op::Get) && entry.start >= since);
-        gets.filter(|entry| entry.result.is_ok()).map(|entry| entry.end - entry.start).collect()
+        self.answered_since(since).filter(|entry| matches!(entry.op, Op::Get)).map(Entry::took).collect()
+    }
+
+    /// The same for all requests.
+    pub(crate) fn answers_since(&self, since: Instant) -> Vec<Duration> {
+        self.answered_since(since).map(Entry::took).collect()
+    }
+
+    fn answered_since(&self, since: Instant) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.start >= since && entry.result.is_ok())
     }
 
     /// For each client its longest time without an answer, from `since` until `until`.

@@ -39,10 +39,37 @@ pub(crate) struct Entry {
     due: u64,
     /// The keys of the fullest owner, in relation to the mean.
     balance: f64,
-    errors: BTreeMap<&'static str, usize>,
-    longest_pause: Duration,
+    noticed: Noticed,
     /// Of the largest peer, in memory.
     resident_kib: u64,
+}
+
+/// What clients noticed in some time.
+#[derive(Debug)]
+pub(crate) struct Noticed {
+    errors: BTreeMap<&'static str, usize>,
+    longest_pause: Duration,
+    /// Of all answers.
+    p50: Duration,
+    p99: Duration,
+}
+
+impl Noticed {
+    pub(crate) fn since(since: Instant, load: &Load) -> Self {
+        let until = now();
+        load.with_history(|history| {
+            let mut took = history.answers_since(since);
+            took.sort_unstable();
+            let at = |percent: usize| took[(took.len() - 1) * percent / 100];
+            let pauses = history.pauses(since, until);
+            Self {
+                errors: history.errors_since(since),
+                longest_pause: pauses.into_values().max().unwrap_or_default(),
+                p50: at(50),
+                p99: at(99),
+            }
+        })
+    }
 }
 
 impl Ledger {
@@ -74,15 +101,12 @@ impl Ledger {
         };
         let add =
             |a: Traffic, b: Traffic| Traffic { records: a.records + b.records, bytes: a.bytes + b.bytes };
-        let (errors, pauses) =
-            load.with_history(|h| (h.errors_since(self.since), h.pauses(self.since, until)));
         Entry {
             took: until - self.since,
             received: received.iter().map(came).fold(Traffic::default(), add),
             due: self.due(&was),
             balance: self.balance(),
-            errors,
-            longest_pause: pauses.into_values().max().unwrap_or_default(),
+            noticed: Noticed::since(self.since, load),
             resident_kib: peers.values().map(resident_kib).max().unwrap_or_default(),
         }
     }
@@ -107,12 +131,23 @@ impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Traffic { records, bytes } = self.received;
         let ratio = records as f64 / self.due.max(1) as f64;
-        let (took, pause) = (self.took.as_secs_f64(), self.longest_pause.as_millis());
-        write!(f, "{took:.1} s; moved {records} records, {:.1} MB, ", bytes as f64 / 1e6)?;
+        write!(
+            f,
+            "{:.1} s; moved {records} records, {:.1} MB, ",
+            self.took.as_secs_f64(),
+            bytes as f64 / 1e6
+        )?;
         write!(f, "of {} that the placement moves: {ratio:.3}; ", self.due)?;
-        write!(f, "fullest owner {:.3} of the mean; ", self.balance)?;
-        write!(f, "errors {:?}, longest pause {pause} ms; ", self.errors)?;
+        write!(f, "fullest owner {:.3} of the mean; {}; ", self.balance, self.noticed)?;
         write!(f, "largest peer {} MiB; load {}", self.resident_kib / 1024, load_average())
+    }
+}
+
+impl fmt::Display for Noticed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |took: Duration| took.as_secs_f64() * 1e3;
+        let (p50, p99, pause) = (ms(self.p50), ms(self.p99), ms(self.longest_pause));
+        write!(f, "errors {:?}, p50 {p50:.1} ms, p99 {p99:.0} ms, longest pause {pause:.0} ms", self.errors)
     }
 }
 
