@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const LOOK_PACE: Duration = Duration::from_micros(2);
 /// Looks that may follow each other at once: a join takes some.
 const LOOKS_IN_A_ROW: u8 = 12;
-/// How soon custody may change again after it was saved: no write begins while it is.
+/// How soon custody may change again after it was saved: what changes meanwhile shares a save.
 const CHANGE_EVERY: Duration = Duration::from_millis(20);
 /// How often to look at custody while something is on the move.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -122,23 +122,26 @@ impl Core {
         let Some(member) = &mut self.member else { return };
         member.changing = true;
         member.changes += 1;
-        let change = member.changes;
+        let (change, stretches) = (member.changes, member.stretches.next);
         if let Ok(value) = member.stretches.to_stored() {
             let op = WriteOp::Save { key: MetaKey::Custody, value: value.into() };
-            self.write(op, AfterStore::Saved(Save::Custody { change }));
+            self.write(op, AfterStore::Saved(Save::Custody { change, stretches }));
         }
     }
 
-    pub(super) fn on_custody_saved(&mut self, change: u64) {
-        let last = |m: &&mut Standing| m.changes == change;
+    pub(super) fn on_custody_saved(&mut self, change: u64, stretches: u64) {
+        let Some(member) = &mut self.member else { return };
+        member.saved_stretches = member.saved_stretches.max(stretches);
         // An earlier save says nothing of what changed since.
-        let Some(member) = self.member.as_mut().filter(last) else { return };
+        if member.changes != change {
+            return self.replan_waiting();
+        }
         member.changing = false;
         let custody = member.stretches.custody.clone();
         // What was being given up and is now nobody's of this peer is no longer special.
         member.closing.retain(|p| custody.get(*p) != Custody::None);
         self.membership.declare(Declaration::default().with_custody(custody), self.now);
-        // Writes wait for their actor to be saved: they go first, before custody changes again.
+        // Writes wait for their actor to be saved: they go first.
         self.replan_waiting();
         self.rebalance_after(CHANGE_EVERY);
         self.free_leftovers();
