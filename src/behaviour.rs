@@ -14,6 +14,7 @@
 //! | `dials`, `addresses` | dials with the reasons of their failures; where this peer can be reached |
 //! | `disk` | the way to the store's worker |
 //! | `slots` | requests that wait for their answers |
+//! | `snapshots` | the thread that writes a backup |
 //! | `clock`, `keys` | where time enters; signatures |
 
 use std::collections::{HashMap, VecDeque};
@@ -41,6 +42,7 @@ use self::disk::Disk;
 use self::inner::{Inner, PROTOCOLS};
 use self::keys::Keys;
 use self::slots::Slots;
+use self::snapshots::Snapshots;
 use crate::config::Config;
 use crate::core::{Core, Identity, Input, RequestId, Saved};
 use crate::error::{RequestError, StartError};
@@ -51,13 +53,14 @@ use crate::store::{MetaKey, Store};
 
 mod addresses;
 mod carry;
-mod clock;
+pub(crate) mod clock;
 mod dials;
 mod disk;
 mod drive;
 mod inner;
 mod keys;
 mod slots;
+mod snapshots;
 
 /// Requests of the embedding program under way. Beyond, they wait in the queue of their handle.
 const COMMANDS_MAX: usize = 4096;
@@ -84,6 +87,7 @@ pub struct Behaviour {
     alarm: Alarm,
     store: Arc<dyn Store>,
     disk: Disk,
+    snapshots: Snapshots,
     /// When the records are counted again.
     next_count: Duration,
     handle: Handle,
@@ -148,6 +152,7 @@ impl Behaviour {
             alarm: Alarm::new(),
             store,
             disk,
+            snapshots: Snapshots::default(),
             next_count: Duration::ZERO,
             handle,
             calls,

@@ -11,10 +11,10 @@ pub const HINTS_MAX_BYTES: u64 = 1 << 30;
 /// How fast hints are handed over (our choice: beside them a disk or a link of 1 Gbit/s has room).
 const HANDOFF_BYTES_PER_SECOND: u64 = 16 << 20;
 /// How long tombstones are kept at least (as in Cassandra: ten days).
-const GC_GRACE: Duration = Duration::from_secs(10 * 24 * 3600);
+pub const GC_GRACE: Duration = Duration::from_secs(10 * 24 * 3600);
 
 /// How often another member is compared with (our choice: a ring of ten is through in 100 s).
-const SYNC_INTERVAL: Duration = Duration::from_secs(10);
+pub const SYNC_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How one peer takes part. Fixed while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +22,12 @@ pub struct Config {
     cluster: ClusterName,
     params: Option<ClusterParams>,
     join: Vec<Multiaddr>,
-    weight: Weight,
+    weight: Option<Weight>,
     zone: Option<Zone>,
     hints_max_bytes: u64,
     handoff_bytes_per_second: u64,
     gc_grace: Duration,
-    sync_interval: Duration,
+    sync_interval: Option<Duration>,
     evict_after: Option<Duration>,
     lease: Duration,
 }
@@ -38,12 +38,12 @@ impl Default for Config {
             cluster: ClusterName::default(),
             params: None,
             join: Vec::new(),
-            weight: Weight::default(),
+            weight: None,
             zone: None,
             hints_max_bytes: HINTS_MAX_BYTES,
             handoff_bytes_per_second: HANDOFF_BYTES_PER_SECOND,
             gc_grace: GC_GRACE,
-            sync_interval: SYNC_INTERVAL,
+            sync_interval: Some(SYNC_INTERVAL),
             evict_after: None,
             lease: LEASE_MIN,
         }
@@ -51,7 +51,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Takes part in the cluster named "henge", with weight 1 and no zone; a peer with an empty
+    /// Takes part in the cluster named "henge", with no zone; a peer with an empty
     /// store and nobody to join starts a new ring.
     #[must_use]
     pub fn new() -> Self {
@@ -80,10 +80,11 @@ impl Config {
         self
     }
 
-    /// The share of the ring that this peer takes. Default 1.
+    /// The share of the ring that this peer takes. Where it is the same as at the last start, what an
+    /// operator said since (`henge_client::Request::Weight`) holds. Default: that of the last run, at first 1.
     #[must_use]
     pub fn with_weight(mut self, weight: Weight) -> Self {
-        self.weight = weight;
+        self.weight = Some(weight);
         self
     }
 
@@ -117,16 +118,17 @@ impl Config {
     }
 
     /// How often it compares what it holds with the next other member. Default 10 s: a round trip
-    /// where both have the same.
+    /// where both have the same. None: only when an operator asks (`henge_client::Request::Repair`), also with
+    /// members that were away.
     #[must_use]
-    pub fn with_sync_interval(mut self, interval: Duration) -> Self {
+    pub fn with_sync_interval(mut self, interval: Option<Duration>) -> Self {
         self.sync_interval = interval;
         self
     }
 
     /// See [`Config::with_sync_interval`].
     #[must_use]
-    pub fn sync_interval(&self) -> Duration {
+    pub fn sync_interval(&self) -> Option<Duration> {
         self.sync_interval
     }
 
@@ -180,7 +182,7 @@ impl Config {
 
     /// See [`Config::with_weight`].
     #[must_use]
-    pub fn weight(&self) -> Weight {
+    pub fn weight(&self) -> Option<Weight> {
         self.weight
     }
 

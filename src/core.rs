@@ -18,12 +18,14 @@ use henge_types::member::Signer;
 use henge_types::{ActorId, Dot, Key, Multiaddr, Now, Partition, PeerId, RingId, Voters};
 
 use crate::actors::DotCounter;
+use crate::collector::Collector;
 use crate::config::Config;
 use crate::event::Event;
 use crate::links::Links;
 use crate::store::{MetaKey, ReadOp, StoreError, StoreOp, Ticket, WriteOp};
 
 mod boot;
+mod collecting;
 mod custody;
 mod forward;
 mod handoff;
@@ -34,18 +36,22 @@ mod members;
 mod next;
 mod operations;
 mod reading;
+mod repairing;
 mod route;
 mod serve;
+mod snapshot;
 mod status;
 mod syncing;
+mod weighing;
 mod writing;
 
-pub use io::{ChannelId, CommandId, Input, Output, Request, RequestFailure, RequestId, Response};
+pub use io::{Asker, ChannelId, CommandId, Input, Output, Request, RequestFailure, RequestId, Response};
 
 use boot::Standing;
 use handoff::Handoff;
 use next::{AfterRequest, AfterStore, AfterSync, OpId, Timer};
 use operations::{Operation, Origin, Task};
+use repairing::Repairs;
 use syncing::Syncs;
 
 /// How long another peer may take for a request that no client waits for.
@@ -83,6 +89,7 @@ pub type Saved = BTreeMap<MetaKey, Bytes>;
 /// - What a remote, a disk or a user can cause is never a panic.
 pub struct Core {
     config: Config,
+    weighed: weighing::Weighed,
     me: PeerId,
     signer: Arc<dyn Signer + Sync>,
     seed: [u8; 32],
@@ -90,6 +97,8 @@ pub struct Core {
     membership: State,
     /// What exists once this peer is a member.
     member: Option<Standing>,
+    /// Where the records come from that this peer has before it is one.
+    origin: Option<crate::snapshot::Origin>,
     dots: DotCounter,
     records: Option<henge_membership::Reservation>,
     saved_view: SavedView,
@@ -118,12 +127,14 @@ pub struct Core {
     ids: Ids,
     stats: Stats,
     handoff: Handoff,
+    collector: Collector,
     syncs: Syncs,
+    repairs: Repairs,
     /// Whether it was told that this peer has left the ring.
     told_left: bool,
     /// Since when more than half of the others could hear that it has.
     heard_since: Option<Duration>,
-    /// Was evicted, and away for too long to come back.
+    /// Was evicted, and away for too long to come back; or may not bring what it was restored from.
     expelled: bool,
     /// Whether this peer may not have all that it wrote as a fallback any more: a hint left its store,
     /// or was left to go, and so at a start. It has to be another actor before it coordinates as a
@@ -177,6 +188,8 @@ struct Stats {
     damaged: u64,
     repaired: u64,
     actors_renewed: u64,
+    /// Records that were dead, and were forgotten.
+    collected: u64,
     hints_delivered: u64,
     hints_quarantined: u64,
     /// What a queue had no room for.
@@ -207,13 +220,19 @@ impl Core {
                 Timer::Hedge(op, attempt) => self.on_hedge(op, attempt),
                 Timer::Late(op, attempt) => self.on_late(op, attempt),
                 Timer::Replan(op, attempt) => self.on_replan(op, attempt),
-                Timer::Rebalance => self.rebalance(),
+                Timer::Rebalance => {
+                    self.repairs.in_the_way = false;
+                    self.rebalance();
+                    self.go_on_with_repair();
+                }
+                Timer::Repair => self.look_at_repair(),
                 Timer::AntiEntropy => self.anti_entropy(),
                 Timer::Gone => self.look_at_gone(),
                 Timer::Links => self.dial(),
                 Timer::SaveAgain => self.save_again(),
                 Timer::LookForHints => self.look_for_hints(),
                 Timer::DeliverHints => self.deliver_hints(),
+                Timer::Collect => self.collect(),
             }
         }
         self.membership.handle_timeout(now);

@@ -4,6 +4,7 @@ use henge_client::Failure;
 use henge_types::{ClusterName, ClusterParams, ContextError, DecodeError, KeyError, Multiaddr};
 use thiserror::Error;
 
+use crate::snapshot::SnapshotError;
 use crate::store::StoreError;
 
 /// Why a request was not done.
@@ -108,6 +109,17 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// A snapshot is to be restored where there is a store.
+    #[error(
+        "the data directory {path} has a store already: start it without a snapshot, or restore that into an empty directory"
+    )]
+    Occupied {
+        /// The directory.
+        path: String,
+    },
+    /// A snapshot cannot be restored.
+    #[error(transparent)]
+    Restore(#[from] SnapshotError),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,9 +1,9 @@
 //! What a peer tells the program that runs it.
 
-use henge_membership::Refusal;
 use henge_types::{Key, Multiaddr, PeerId, RingId};
 
 use crate::core::RequestFailure;
+use crate::snapshot;
 use crate::store::StoreError;
 
 /// Something happened that the embedding program, or a person, may want to know.
@@ -25,8 +25,11 @@ pub enum Event {
     /// This peer has left its ring: it has nothing any more that anybody needs, and may be stopped.
     Left,
     /// This peer was evicted, and is away for so long that what it has may bring back what was deleted
-    /// since. It serves nothing; its data directory is as it was.
+    /// since. It serves nothing; its data directory is as it was, and what the ring lacks can be imported from it.
     EvictedForGood,
+    /// The ring cannot take in the snapshot that this peer was restored from. It serves nothing, and
+    /// should be stopped; the ring has not heard of it.
+    CannotRestore(snapshot::Refusal),
     /// Another member was met for the first time.
     MemberMet {
         /// Who.
@@ -61,7 +64,7 @@ pub enum Event {
         /// Who refused.
         peer: PeerId,
         /// Why.
-        refusal: Refusal,
+        refusal: henge_membership::Refusal,
     },
     /// Every peer that this one was told to join refused it for good: it can never join as it was
     /// started, and should be stopped and started differently.

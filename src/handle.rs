@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use henge_client::{
-    Get, Hop, Located, Request, Response, Status, Supersede, TIMEOUT_DEFAULT_MS, TIMEOUT_MAX_MS, Value,
-    WriteOptions,
+    BeginSnapshot, Get, Hop, Located, Request, Response, Snapshot, Status, Supersede, TIMEOUT_DEFAULT_MS,
+    TIMEOUT_MAX_MS, Value, WriteOptions,
 };
 use henge_types::{Context, Key, OperationId};
 use tokio::sync::{mpsc, oneshot};
@@ -119,6 +119,16 @@ impl Handle {
         let key = Key::new(key)?;
         let response = self.call(Request::Locate { key }).await?;
         if let Response::Located(located) = response { Ok(located) } else { Err(unexpected(response)) }
+    }
+
+    /// How far the snapshot is that the peer takes, or what became of its last one; begins one where `begin`
+    /// says which.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn snapshot(&self, begin: Option<BeginSnapshot>) -> Result<Option<Snapshot>, RequestError> {
+        let response = self.call(Request::Snapshot { begin }).await?;
+        if let Response::Snapshot(snapshot) = response { Ok(snapshot) } else { Err(unexpected(response)) }
     }
 
     /// Sends any request and waits for its answer.
@@ -322,6 +332,8 @@ impl IntoFuture for GetRequest {
                 response @ (Response::Written { .. }
                 | Response::Status(_)
                 | Response::Located(_)
+                | Response::Repair(_)
+                | Response::Snapshot(_)
                 | Response::Accepted
                 | Response::Failed(_)) => Err(unexpected(response)),
             }
@@ -345,6 +357,8 @@ fn unexpected(response: Response) -> RequestError {
         | Response::NotFound { .. }
         | Response::Status(_)
         | Response::Located(_)
+        | Response::Repair(_)
+        | Response::Snapshot(_)
         | Response::Accepted => RequestError::WrongAnswer,
     }
 }

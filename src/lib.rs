@@ -14,7 +14,7 @@
 //! | §4.5 get and put, quorums | [`coordinator`], `henge_quorum::Tally`, `core/coordinate.rs`, `core/serve.rs` |
 //! | §4.6 hinted handoff | [`hints`], `core/handoff.rs`, `store/hint.rs`, `henge_handoff` |
 //! | §4.8 membership and failure detection | `henge_membership`, [`links`] |
-//! | §4.7 replica synchronization | `henge_sync`, [`anti_entropy`], `core/syncing.rs`, `store/roots.rs` |
+//! | §4.7 replica synchronization | `henge_sync`, [`anti_entropy`], [`repair`], `core/syncing.rs`, `store/roots.rs` |
 //! | §4.9 adding and removing nodes | [`rebalance`], `core/custody.rs`, `henge_sync` |
 //! | §5 local persistence | [`store`] |
 //! | §5 read repair | `core/serve.rs` |
@@ -33,6 +33,7 @@ pub mod actors;
 pub mod anti_entropy;
 pub mod behaviour;
 pub mod client;
+pub mod collector;
 pub mod config;
 pub mod coordinator;
 pub mod core;
@@ -45,5 +46,7 @@ pub mod node;
 pub mod ownership;
 pub mod placement;
 pub mod rebalance;
+pub mod repair;
 pub mod ring;
+pub mod snapshot;
 pub mod store;

@@ -31,11 +31,14 @@ use crate::store::worker::Durability;
 
 mod directory;
 mod listen;
+mod restore;
 mod run;
 mod swarm;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 mod tests;
+
+pub use restore::restore;
 
 /// Events that wait for [`Node::next_event`]. Beyond, the oldest are lost and counted.
 const EVENTS_MAX: usize = 1024;

@@ -20,6 +20,7 @@ pub mod fjall;
 mod hint;
 pub mod memory;
 mod roots;
+pub(crate) mod space;
 pub mod worker;
 
 pub use change::MERGED_MAX_BYTES;
@@ -90,6 +91,17 @@ pub enum ReadOp {
         /// About how many bytes of keys and records. The first comes, however large.
         bytes_max: usize,
     },
+    /// Keys of these partitions whose records are dead since then or longer ([`Record::dead_since`]).
+    Dead {
+        /// How many partitions the ring has.
+        count: PartitionCount,
+        /// The partitions.
+        partitions: Vec<Partition>,
+        /// Since when, in milliseconds of Unix time.
+        until_unix_ms: u64,
+        /// How many keys to tell of at most.
+        max: usize,
+    },
     /// The hint of a key, whoever it waits for.
     Hint {
         /// The key.
@@ -135,12 +147,15 @@ pub enum WriteOp {
         /// Each with its key, and the actor under which this peer writes its partition now.
         records: Vec<(Key, Record, Option<ActorId>)>,
     },
-    /// Removes the record of `key`, if it is still what the caller looked at, and can be read.
-    Drop {
-        /// The key.
-        key: Key,
-        /// The digest of the record that may go.
-        digest: RecordDigest,
+    /// Looks which of these keys have just that record, dead since then or longer, or none; with `forget` those
+    /// records go. What a crash brings back may be collected again: nobody waits for the sync of it.
+    Collect {
+        /// The keys, with the digests of the records that may go.
+        dead: Vec<(Key, RecordDigest)>,
+        /// Since when they must be dead, in milliseconds of Unix time.
+        until_unix_ms: u64,
+        /// Whether to remove them.
+        forget: bool,
     },
     /// Removes a part of what is held of a partition, damaged keys too. To be repeated while
     /// the answer says that there is more.
@@ -225,13 +240,18 @@ pub enum MetaKey {
     Custody,
     /// The members known.
     View,
+    /// The weight of this peer, and what its last start was given.
+    Weight,
     /// What the program around the core wants to remember (the addresses it listened on).
     Node,
+    /// The snapshot that the records were restored from, before this peer was a member.
+    Origin,
 }
 
 impl MetaKey {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Ring, Self::Counters, Self::Custody, Self::View, Self::Node];
+    pub const ALL: [Self; 7] =
+        [Self::Ring, Self::Counters, Self::Custody, Self::View, Self::Weight, Self::Node, Self::Origin];
 
     /// The name under which it is stored.
     #[must_use]
@@ -241,7 +261,9 @@ impl MetaKey {
             Self::Counters => "counters",
             Self::Custody => "custody",
             Self::View => "view",
+            Self::Weight => "weight",
             Self::Node => "node",
+            Self::Origin => "origin",
         }
     }
 }
@@ -272,6 +294,8 @@ pub enum StoreResult {
     /// To [`ReadOp::Records`]: the records of the first of the keys, at least of one; `None`
     /// where a key is damaged.
     Records(Vec<Option<Record>>),
+    /// To [`ReadOp::Dead`]: keys with the digests of their records.
+    Dead(Vec<(Key, RecordDigest)>),
     /// To [`ReadOp::Hint`]: `None` where no hint is kept for the key.
     Hint(Option<Record>),
     /// To [`ReadOp::Hints`].
@@ -310,7 +334,9 @@ pub enum StoreResult {
     },
     /// To [`WriteOp::MergeMany`]: one for each record, in order.
     MergedMany(Vec<Result<Merged, WriteError>>),
-    /// To [`WriteOp::Drop`] and [`WriteOp::DropPartition`].
+    /// To [`WriteOp::Collect`]: for each key in order whether it may go, or is gone.
+    Collected(Vec<bool>),
+    /// To [`WriteOp::DropPartition`].
     Dropped {
         /// How many records were removed.
         records: u64,
@@ -334,6 +360,40 @@ pub enum StoreResult {
     Damaged,
     /// The store failed; nothing changed, or (for a write) it may have.
     Failed(StoreError),
+}
+
+impl StoreResult {
+    /// Whether the store holds something that it did not hold before, so that a sync is worth its while.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        match self {
+            // A write that is repeated may have made a hint wait for one primary more.
+            Self::Updated { .. }
+            | Self::Merged { changed: true, .. }
+            | Self::Dropped { records: 1.., .. }
+            | Self::Repaired
+            | Self::Saved => true,
+            Self::MergedMany(merged) => merged.iter().any(|m| matches!(m, Ok(m) if m.changed)),
+            // What was dropped and comes back in a crash is delivered, or collected, again.
+            Self::HintDropped { .. }
+            | Self::Collected(_)
+            | Self::Dead(_)
+            | Self::Merged { changed: false, .. }
+            | Self::Dropped { records: 0, .. }
+            | Self::Record(_)
+            | Self::Records(_)
+            | Self::Summaries { .. }
+            | Self::Items { .. }
+            | Self::Hint(_)
+            | Self::Hints { .. }
+            | Self::HintQueues { .. }
+            | Self::Occupied(_)
+            | Self::DamagedKeys(_)
+            | Self::Refused(_)
+            | Self::Damaged
+            | Self::Failed(_) => false,
+        }
+    }
 }
 
 /// What came of one record of a [`WriteOp::MergeMany`].
@@ -438,4 +498,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// About how many records there are. For people, not for decisions.
     fn records(&self) -> u64;
+
+    /// All records as they are now: what is written later does not show in them. Taking them costs
+    /// little; while they are held, nothing that they show is freed.
+    fn snapshot(&self) -> Records;
 }
+
+/// All records of one instant, each with its key, in no particular order; `None` for one that cannot be
+/// read. An error is the last item: nothing more can be had, though there may be more.
+pub type Records = Box<dyn Iterator<Item = Result<(Key, Option<Record>), StoreError>> + Send>;

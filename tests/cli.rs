@@ -11,7 +11,7 @@ mod support;
 
 use std::fs;
 
-use henge_client::{Failure, Request, Response};
+use henge_client::{Failure, Repair, RepairId, RepairMember, RepairState, Request, Response};
 use serde_json::json;
 use support::command::{finish, henge, run, run_with_stdin};
 use support::memory::Memory;
@@ -31,17 +31,16 @@ fn peer() -> Scripted {
 /// A peer that does `say` with puts and gets.
 fn peer_that(mut say: impl FnMut() -> Say + Send + 'static) -> Scripted {
     Scripted::over_tcp(move |request| match request {
-        Request::Locate { .. } | Request::Status | Request::Leave | Request::Remove { .. } => {
-            Say::answer(Memory::default().answer(request))
-        }
         Request::Put { .. } | Request::Delete { .. } | Request::Get(_) => say(),
+        _ => Say::answer(Memory::default().answer(request)),
     })
 }
 
 #[test]
 fn help_and_version_are_data_and_exit_0() {
     let help = run(["--help"]).exits(0);
-    for command in ["demo", "run", "put", "get", "delete", "import", "status", "locate", "bench"] {
+    let commands = ["demo", "run", "put", "get", "delete", "import", "status", "locate", "bench"];
+    for command in commands.into_iter().chain(["leave", "remove", "repair", "weight"]) {
         assert!(help.text().contains(command), "{command}");
         assert!(run([command, "--help"]).exits(0).text().contains("Example"), "{command}");
     }
@@ -68,6 +67,11 @@ fn wrong_usage_exits_2_and_says_so_on_stderr() {
         (&["import", "/does/not/exist"], "/does/not/exist"),
         (&["import", "-", "--in-flight", "0"], "0"),
         (&["bench", "--puts", "101"], "101"),
+        (&["weight"], "<N>"),
+        (&["weight", "0"], "1..=64"),
+        (&["weight", "65"], "1..=64"),
+        (&["repair", "--partition", "65536"], "65536"),
+        (&["repair", "--partition", "-1"], "-1"),
     ];
     for (args, complaint) in cases {
         let with_peer = args.iter().chain(if args.is_empty() { &[][..] } else { &peer });
@@ -295,6 +299,106 @@ fn import_tries_again_what_may_pass_and_names_what_does_not() {
     let at = ["--peer", &overloaded.full_address().to_string()];
     let outcome = run_with_stdin(["import", "-"].iter().chain(&at), b"key\tvalue\n").exits(6);
     outcome.complains("failed key: the key has 100 concurrent values");
+}
+
+/// A peer whose repair goes through these, a step each time that it is asked.
+fn repairing(steps: Vec<Repair>) -> Scripted {
+    let mut steps = steps.into_iter();
+    let mut last = None;
+    Scripted::over_tcp(move |request| match request {
+        Request::Repair { .. } | Request::RepairProgress { .. } => {
+            last = steps.next().or(last.take());
+            Say::answer(Response::Repair(last.clone().unwrap()))
+        }
+        _ => Say::answer(Memory::default().answer(request)),
+    })
+}
+
+fn repair(states: &[RepairState]) -> Repair {
+    let member = |state: &RepairState| RepairMember {
+        peer: libp2p::PeerId::random(),
+        partitions: 64,
+        compared: if *state == RepairState::Through { 64 } else { 12 },
+        state: *state,
+    };
+    Repair {
+        id: RepairId(7),
+        partition: None,
+        elapsed_ms: 1_500,
+        members: states.iter().map(member).collect(),
+        keys_compared: 4_000,
+        records_pulled: 3_000,
+        bytes_pulled: 1_258_292,
+        records_pushed: 1,
+        bytes_pushed: 512,
+        records_left: 0,
+    }
+}
+
+#[test]
+fn repair_waits_for_the_end_and_tells_what_moved() {
+    use RepairState::{Comparing, Through, Waiting};
+    let steps =
+        || vec![repair(&[Waiting, Waiting]), repair(&[Through, Comparing]), repair(&[Through, Through])];
+    let peer = repairing(steps());
+    let told = run(["repair", "--peer", &peer.full_address().to_string()]).exits(0);
+    let expected = "compared 128 partitions of 4000 keys, with 2 members in 1.5 s: \
+                    3000 records (1.2 MiB) in, 1 record (512 bytes) out\n";
+    assert_eq!(told.text(), expected);
+    let peer = repairing(steps());
+    let json = run(["repair", "--json", "--peer", &peer.full_address().to_string()]).exits(0).json();
+    assert_eq!((&json["partition"], &json["seconds"]), (&json!(null), &json!(1.5)));
+    assert_eq!((&json["members"][1]["state"], &json["records_pulled"]), (&json!("through"), &json!(3000)));
+}
+
+#[test]
+fn repair_ends_with_3_for_members_left_out_and_with_6_for_records() {
+    use RepairState::{Failed, Through, Unreachable};
+    for state in [Failed, Unreachable] {
+        let steps = repair(&[Through, state]);
+        let out = steps.members[1].peer.to_string();
+        let peer = repairing(vec![steps]);
+        let told = run(["repair", "--peer", &peer.full_address().to_string()]).exits(3);
+        told.complains(&out).complains("12 of 64 partitions");
+    }
+    let left = Repair { records_left: 2, ..repair(&[Through]) };
+    let peer = repairing(vec![left]);
+    run(["repair", "--peer", &peer.full_address().to_string()]).exits(6).complains("2 records could not");
+    let peer = repairing(vec![repair(&[])]);
+    let told = run(["repair", "--peer", &peer.full_address().to_string()]).exits(0);
+    assert!(told.text().contains("nothing to compare"), "{}", told.text());
+}
+
+#[test]
+fn what_a_peer_refuses_is_told_in_its_words() {
+    let refuses = |failure: fn() -> Failure| {
+        Scripted::over_tcp(move |request| match request {
+            Request::Repair { .. } | Request::Weight { .. } => Say::answer(Response::Failed(failure())),
+            _ => Say::answer(Memory::default().answer(request)),
+        })
+    };
+    let range = refuses(|| Failure::BadRequest { reason: "partition 64: use 0 to 63".to_owned() });
+    let at = ["--peer", &range.full_address().to_string()];
+    run(["repair", "--partition", "64"].iter().chain(&at)).exits(2).complains("use 0 to 63");
+    run(["weight", "2"].iter().chain(&at)).exits(2);
+    let newcomer = refuses(|| Failure::NotReady);
+    let at = ["--peer", &newcomer.full_address().to_string()];
+    run(["repair"].iter().chain(&at)).exits(3).complains("not joined its ring yet");
+    run(["weight", "2"].iter().chain(&at)).exits(3).complains("not joined its ring yet");
+    let two = format!("{},{}", range.full_address(), newcomer.full_address());
+    for command in [&["repair"][..], &["weight", "2"]] {
+        run(command.iter().copied().chain(["--peer", &two])).exits(2).complains("one peer only");
+    }
+}
+
+#[test]
+fn a_peer_that_forgot_the_repair_is_no_endless_wait() {
+    let forgets = Scripted::over_tcp(|request| match request {
+        Request::Repair { .. } => Say::answer(Response::Repair(repair(&[RepairState::Comparing]))),
+        _ => Say::answer(Response::Failed(Failure::BadRequest { reason: "unknown".to_owned() })),
+    });
+    let told = run(["repair", "--peer", &forgets.full_address().to_string()]).exits(6);
+    told.complains("does not know the repair any more");
 }
 
 #[test]

@@ -17,6 +17,10 @@ use henge_types::{ClusterParams, Context, Key, Multiaddr, Now, OperationId, Peer
 
 #[path = "cores/hints.rs"]
 mod hints;
+#[path = "cores/repair.rs"]
+mod repair;
+#[path = "cores/weight.rs"]
+mod weight;
 
 const HOP: Duration = Duration::from_millis(1);
 
@@ -51,6 +55,8 @@ struct World {
     next: u64,
     now: Duration,
     trace: Vec<String>,
+    /// What the next peer that starts is told.
+    config: Config,
 }
 
 fn address(at: usize) -> Multiaddr {
@@ -75,6 +81,7 @@ impl World {
             next: 0,
             now: Duration::from_secs(1),
             trace: Vec::new(),
+            config: Config::new().with_params(ClusterParams::new(3).unwrap().with_partitions(64).unwrap()),
         }
     }
 
@@ -84,13 +91,11 @@ impl World {
     }
 
     fn core(&self, at: usize, store: &Memory, join: &[usize]) -> Core {
-        let params = ClusterParams::new(3).unwrap().with_partitions(64).unwrap();
         let join = join.iter().map(|a| address(*a)).collect();
         let saved = MetaKey::ALL.into_iter().filter_map(|k| store.meta(k).unwrap().map(|v| (k, v))).collect();
         let seed = [u8::try_from(at).unwrap() + 1; 32];
         let identity = Identity { peer: peer_id(at), signer: Arc::new(NoSigner) };
-        Core::new(Config::new().with_params(params).with_join(join), identity, &saved, seed, self.clock())
-            .unwrap()
+        Core::new(self.config.clone().with_join(join), identity, &saved, seed, self.clock()).unwrap()
     }
 
     fn add(&mut self, join: &[usize]) -> usize {
@@ -176,6 +181,7 @@ impl World {
                     self.send(to, HOP, Input::Gossip { data: data.clone() });
                 }
             }
+            Output::Snapshot { .. } => panic!("nobody asks for a snapshot"),
             Output::Store { ticket, op } => {
                 let store = Arc::clone(&self.peers[at].store);
                 let result = match op {
@@ -267,19 +273,23 @@ impl World {
         self.replies.remove(&command).unwrap()
     }
 
-    fn put(&mut self, at: usize, key: &str, value: &str, supersede: Supersede, w: Option<u8>) -> Response {
+    fn options(&mut self, quorum: Option<u8>) -> WriteOptions {
         self.next += 1;
         let mut operation = [0; 16];
         operation[..8].copy_from_slice(&self.next.to_be_bytes());
-        let options = WriteOptions {
-            supersede,
-            quorum: w,
+        WriteOptions {
+            supersede: Supersede::Current,
+            quorum,
             strict: true,
             operation: OperationId(operation),
             retry: false,
             timeout_ms: 1_000,
             hop: Hop::Client,
-        };
+        }
+    }
+
+    fn put(&mut self, at: usize, key: &str, value: &str, supersede: Supersede, w: Option<u8>) -> Response {
+        let options = WriteOptions { supersede, ..self.options(w) };
         let (key, value) = (Key::new(key.to_owned()).unwrap(), value.to_owned().into());
         self.ask(at, Request::Put { key, value, ttl_ms: None, options })
     }
@@ -300,7 +310,10 @@ impl World {
 }
 
 fn three() -> World {
-    let mut world = World::new();
+    three_of(World::new())
+}
+
+fn three_of(mut world: World) -> World {
     let a = world.add(&[]);
     world.run("a is ready", |w| w.peers[a].ready);
     let b = world.add(&[a]);
@@ -364,6 +377,42 @@ fn with_one_peer_dead_quorums_of_two_go_on_and_three_are_unavailable() {
     let mut values = world.get(2, "key").0;
     values.sort();
     assert_eq!(values, ["three", "two"]);
+}
+
+#[test]
+fn what_is_deleted_is_forgotten_by_all_once_none_can_have_it_any_more() {
+    let grace = Duration::from_secs(20);
+    let mut world = three();
+    world.config = world.config.clone().with_gc_grace(grace);
+    for at in 0..3 {
+        world.kill(at);
+    }
+    for at in 0..3 {
+        world.restart(at, &[]);
+    }
+    world.run("all are back", World::all_ready);
+    let records = |world: &World| -> Vec<u64> { world.peers.iter().map(|p| p.store.records()).collect() };
+    written(&world.put(0, "kept", "value", Supersede::Current, None));
+    let old = written(&world.put(0, "deleted", "value", Supersede::Current, None));
+    let key = Key::new("deleted").unwrap();
+    let options = WriteOptions { supersede: Supersede::Context(old.clone()), ..world.options(Some(3)) };
+    written(&world.ask(1, Request::Delete { key, options }));
+    let deleted_at = world.now;
+    assert_eq!(records(&world), [2, 2, 2]);
+
+    // While one of them cannot be asked nothing goes.
+    world.kill(2);
+    let later = world.now + 2 * grace;
+    world.run("time passes", |w| w.now >= later);
+    assert_eq!(records(&world), [2, 2, 2]);
+    assert_eq!(world.get(0, "deleted").0, [""; 0]);
+    world.restart(2, &[]);
+    world.run("it is forgotten", |w| records(w) == [1, 1, 1]);
+    assert!(world.now >= deleted_at + grace);
+    assert_eq!((world.get(1, "deleted").0, world.get(2, "kept").0), (vec![], vec!["value".to_owned()]));
+    // A context of a time that is forgotten still serves, at the peer that wrote then too.
+    written(&world.put(0, "deleted", "again", Supersede::Context(old), Some(3)));
+    assert_eq!(world.get(2, "deleted").0, ["again"]);
 }
 
 #[test]

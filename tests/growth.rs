@@ -85,6 +85,12 @@ impl Ring {
         }
     }
 
+    /// Waits until it looks so, and all are settled.
+    fn settle_at(&self, looks_so: impl Fn(&Self) -> bool) {
+        wait_for("the ring is as it should be", || looks_so(self).then_some(()));
+        self.settle(&[]);
+    }
+
     /// `henge leave`, until the process has ended by itself.
     fn leave(&mut self, name: &'static str) {
         let mut peer = self.peers.remove(name).unwrap();
@@ -258,6 +264,74 @@ fn what_a_peer_missed_without_hints_comes_to_it_by_range_sync() {
     report("3,000 missed writes", since);
     assert_eq!(["a", "b"].map(|peer| counter(&ring.peers[peer], "hints_delivered")), [0, 0]);
     assert_has_all_alone(&mut ring, "c", "missed/", MISSED);
+}
+
+#[test]
+fn what_a_peer_missed_comes_to_it_by_a_repair_when_nothing_else_brings_it() {
+    const BEFORE: usize = 100;
+    const MISSED: usize = 3_000;
+    let mut ring = Ring::start(&["a", "b", "c"], &["--hints-max-bytes", "1", "--sync-interval", "0"]);
+    ring.import("a", "before/", BEFORE);
+    ring.peers.get_mut("c").unwrap().kill();
+    ring.import("a", "missed/", MISSED);
+    ring.peers.get_mut("c").unwrap().restart();
+    ring.settle(&[]);
+    let (c, a, b) = (&ring.peers["c"], ring.peers["a"].id(), ring.peers["b"].id());
+    let since = now();
+    let repair = c.run(&["repair", "--json"]).exits(0).json();
+    report("a repair of 3,000 missed writes", since);
+    assert_eq!(repair["records_left"], 0);
+    let pulled = repair["records_pulled"].as_u64().unwrap();
+    assert!((MISSED as u64..2 * MISSED as u64 + 200).contains(&pulled), "{repair}");
+    let states: BTreeMap<&str, &str> = repair["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| (m["peer"].as_str().unwrap(), m["state"].as_str().unwrap()))
+        .collect();
+    assert_eq!(states, BTreeMap::from([(a.as_str(), "through"), (b.as_str(), "through")]));
+    assert_eq!(counter(c, "sync_records_received"), pulled, "nothing came before, nor by other sessions");
+    let again = c.run(&["repair", "--json"]).exits(0).json();
+    assert_eq!((&again["records_pulled"], &again["records_pushed"]), (&0.into(), &0.into()));
+    assert_eq!(again["keys_compared"], 2 * (BEFORE + MISSED));
+
+    c.run(&["repair", "--partition", "16384"]).exits(2).complains("use 0 to 16383");
+    ring.peers.get_mut("b").unwrap().kill();
+    let c = &ring.peers["c"];
+    c.run(&["repair"]).exits(3).complains(&b).complains("0 of 16384 partitions");
+    assert_has_all_alone(&mut ring, "c", "missed/", MISSED);
+}
+
+#[test]
+fn a_peer_takes_the_weight_that_it_is_told_and_remembers_it() {
+    let mut ring = Ring::start(&["a", "b", "c", "d"], &[]);
+    ring.import("a", "import/", IMPORTED);
+    let d = ring.peers["d"].id();
+    let weighs = |ring: &Ring, by: &str| {
+        let row = row(&ring.peers[by], &d).unwrap();
+        (row["weight"].as_u64().unwrap(), row["partitions"].as_u64().unwrap())
+    };
+    // 3/4 and, since two fifths of three copies are more than one of each, nearly all partitions.
+    let light = |ring: &Ring, by: &str| matches!(weighs(ring, by), (1, 12_000..=13_025));
+    let heavy = |ring: &Ring, by: &str| matches!(weighs(ring, by), (2, 15_000..=16_384));
+    assert!(light(&ring, "a"), "{:?}", weighs(&ring, "a"));
+    let since = now();
+    ring.peers["d"].run(&["weight", "2"]).exits(0).complains("weight 2");
+    ring.settle_at(|ring| heavy(ring, "a"));
+    report("a weight of 2 instead of 1", since);
+    for name in ["a", "d"] {
+        assert_imported(&ring.peers[name], "import/", 0..IMPORTED, Read::Strict);
+    }
+    let peer = ring.peers.get_mut("d").unwrap();
+    peer.kill();
+    peer.restart();
+    assert!(heavy(&ring, "d"), "{:?}", weighs(&ring, "d"));
+    let peer = ring.peers.get_mut("d").unwrap();
+    peer.kill();
+    peer.respawn_with(&["--durability", "interval", "--weight", "1"]);
+    peer.wait_until_ready();
+    ring.settle_at(|ring| light(ring, "a"));
+    assert_imported(&ring.peers["d"], "import/", 0..IMPORTED, Read::Strict);
 }
 
 /// Fails the test unless this peer has all keys when nobody else is there.

@@ -290,7 +290,13 @@ fn key_of(request: &Request) -> Option<&Key> {
     match request {
         Request::Put { key, .. } | Request::Delete { key, .. } | Request::Locate { key } => Some(key),
         Request::Get(get) => Some(&get.key),
-        Request::Status | Request::Leave | Request::Remove { .. } => None,
+        Request::Status
+        | Request::Leave
+        | Request::Remove { .. }
+        | Request::Weight { .. }
+        | Request::Repair { .. }
+        | Request::RepairProgress { .. }
+        | Request::Snapshot { .. } => None,
     }
 }
 
@@ -310,6 +316,10 @@ fn kind(request: &Request) -> String {
         Request::Status => "status".to_owned(),
         Request::Leave => "leave".to_owned(),
         Request::Remove { peer, .. } => format!("remove {peer}"),
+        Request::Weight { weight } => format!("weight {weight}"),
+        Request::Repair { .. } => "repair".to_owned(),
+        Request::RepairProgress { .. } => "repair progress".to_owned(),
+        Request::Snapshot { .. } => "snapshot".to_owned(),
         Request::Locate { .. } => "locate".to_owned(),
     }
 }
@@ -323,6 +333,10 @@ fn brief(response: &Response) -> String {
         }
         Response::NotFound { .. } => "found nothing".to_owned(),
         Response::Failed(failure) => format!("failed: {failure}"),
-        Response::Status(_) | Response::Located(_) | Response::Accepted => "told".to_owned(),
+        Response::Status(_)
+        | Response::Located(_)
+        | Response::Repair(_)
+        | Response::Snapshot(_)
+        | Response::Accepted => "told".to_owned(),
     }
 }

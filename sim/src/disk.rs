@@ -22,8 +22,8 @@ pub trait Image: Store {
     fn damage(&self, key: &Key) -> bool;
     /// Every write and sync fails from now on, or no more.
     fn fail_with(&self, error: Option<StoreError>);
-    /// What a crash would leave of `key`, what is kept of it for others included.
-    fn durable(&self, key: &Key) -> Option<Record>;
+    /// What there is of `key`, and what a crash would leave of it, what is kept of it for others included.
+    fn kept(&self, key: &Key) -> [Record; 2];
 }
 
 impl Image for Memory {
@@ -43,38 +43,18 @@ impl Image for Memory {
         Self::fail_with(self, error);
     }
 
-    fn durable(&self, key: &Key) -> Option<Record> {
-        let store = Self::durable(self);
-        let mut all = record(&store, key);
-        if let StoreResult::Hint(Some(hint)) = store.read(&ReadOp::Hint { key: key.clone() }) {
-            all.get_or_insert_default().merge(&hint);
-        }
-        all
+    fn kept(&self, key: &Key) -> [Record; 2] {
+        [all_of(self, key), all_of(&Self::durable(self), key)]
     }
 }
 
-fn record(store: &dyn Store, key: &Key) -> Option<Record> {
-    match store.read(&ReadOp::Get { key: key.clone() }) {
-        StoreResult::Record(record) => Some(record),
-        StoreResult::Occupied(_)
-        | StoreResult::DamagedKeys(_)
-        | StoreResult::Records(_)
-        | StoreResult::Summaries { .. }
-        | StoreResult::Items { .. }
-        | StoreResult::MergedMany(_)
-        | StoreResult::Dropped { .. }
-        | StoreResult::Hint(_)
-        | StoreResult::Hints { .. }
-        | StoreResult::HintQueues { .. }
-        | StoreResult::HintDropped { .. }
-        | StoreResult::Updated { .. }
-        | StoreResult::Refused(_)
-        | StoreResult::Merged { .. }
-        | StoreResult::Repaired
-        | StoreResult::Saved
-        | StoreResult::Damaged
-        | StoreResult::Failed(_) => None,
+fn all_of(store: &dyn Store, key: &Key) -> Record {
+    let result = store.read(&ReadOp::Get { key: key.clone() });
+    let mut all = if let StoreResult::Record(record) = result { record } else { Record::new() };
+    if let StoreResult::Hint(Some(hint)) = store.read(&ReadOp::Hint { key: key.clone() }) {
+        all.merge(&hint);
     }
+    all
 }
 
 /// How fast a disk is, and what it promises.
@@ -200,7 +180,7 @@ impl Disk {
         let mut dirty = false;
         for ((ticket, op), result) in tickets.into_iter().zip(ops).zip(results) {
             let save = result == StoreResult::Saved;
-            dirty |= changes(&result);
+            dirty |= result.is_change();
             let durable = !(save || (dirty && self.profile.durability == Durability::Fsync));
             if !durable {
                 written.sync = Some(ticket);
@@ -290,34 +270,6 @@ impl Disk {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.queue.len()
-    }
-}
-
-fn changes(result: &StoreResult) -> bool {
-    match result {
-        // A write that is repeated may have made a hint wait for one primary more.
-        StoreResult::Updated { .. }
-        | StoreResult::Merged { changed: true, .. }
-        | StoreResult::Dropped { records: 1.., .. }
-        | StoreResult::Repaired
-        | StoreResult::Saved => true,
-        StoreResult::MergedMany(merged) => merged.iter().any(|m| matches!(m, Ok(m) if m.changed)),
-        // A hint that was dropped and comes back in a crash is delivered again.
-        StoreResult::HintDropped { .. }
-        | StoreResult::Merged { changed: false, .. }
-        | StoreResult::Dropped { records: 0, .. }
-        | StoreResult::Record(_)
-        | StoreResult::Records(_)
-        | StoreResult::Summaries { .. }
-        | StoreResult::Items { .. }
-        | StoreResult::Hint(_)
-        | StoreResult::Hints { .. }
-        | StoreResult::HintQueues { .. }
-        | StoreResult::Occupied(_)
-        | StoreResult::DamagedKeys(_)
-        | StoreResult::Refused(_)
-        | StoreResult::Damaged
-        | StoreResult::Failed(_) => false,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use henge_types::{Dot, Key, OperationId, Record};
+use henge_types::{Clock, Dot, Key, OperationId, Record, RecordDigest};
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -11,6 +11,8 @@ pub struct Facts {
     applied: BTreeMap<Key, BTreeMap<OperationId, BTreeSet<Dot>>>,
     dots: BTreeMap<Dot, (Key, OperationId)>,
     lost: BTreeSet<OperationId>,
+    dead: BTreeMap<Key, (RecordDigest, Clock)>,
+    forgotten: BTreeMap<Key, Clock>,
 }
 
 impl Facts {
@@ -36,17 +38,37 @@ impl Facts {
         self.applied.get(key).and_then(|a| a.get(operation)).map_or(0, BTreeSet::len)
     }
 
-    /// A store, or a record in it, is destroyed. `survives` gives what the stores that are left would
-    /// have of a key after a crash of all of them.
-    pub fn on_destroyed(&mut self, only: Option<&Key>, survives: impl Fn(&Key) -> Vec<Record>) {
+    /// A store has `record`, which may be forgotten.
+    pub fn on_dead(&mut self, key: &Key, record: &Record) {
+        self.dead.insert(key.clone(), (record.digest(), record.clock().clone()));
+    }
+
+    /// A store forgot a dead record: from then on nobody needs to know what it knew, and yet that is not lost.
+    pub fn on_forgotten(&mut self, key: &Key, digest: RecordDigest) {
+        if let Some((_, clock)) = self.dead.get(key).filter(|(dead, _)| *dead == digest) {
+            self.forgotten.entry(key.clone()).or_default().join(clock);
+        }
+    }
+
+    /// How many records were forgotten so far, by key.
+    #[must_use]
+    pub fn forgotten(&self) -> usize {
+        self.forgotten.len()
+    }
+
+    /// A store, or a record in it, is destroyed. `survives` gives what each store that is left has of
+    /// a key, and would have of it after a crash.
+    pub fn on_destroyed(&mut self, only: Option<&Key>, survives: impl Fn(&Key) -> Vec<[Record; 2]>) {
         for (key, operations) in &self.applied {
             if only.is_some_and(|only| only != key) {
                 continue;
             }
             let left = survives(key);
+            let forgotten = self.forgotten.get(key);
             for (operation, dots) in operations {
-                let known = dots.iter().any(|dot| left.iter().any(|r| r.clock().covers(dot)));
-                if !known {
+                let kept = |dot| left.iter().any(|both| both.iter().all(|r| r.clock().covers(dot)));
+                let known = |dot| kept(dot) || forgotten.is_some_and(|clock| clock.covers(dot));
+                if !dots.iter().any(known) {
                     self.lost.insert(*operation);
                 }
             }

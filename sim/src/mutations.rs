@@ -46,11 +46,13 @@ pub enum Mutation {
     DotsForgotten,
     /// A peer does not notice that its disk was lost.
     DiskLossUnnoticed,
+    /// Replicas agree to forget a deleted record, whatever they have themselves.
+    CollectUnasked,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::AckBeforeSync,
         Self::MergeDropsSibling,
         Self::MergeOverwrites,
@@ -64,6 +66,7 @@ impl Mutation {
         Self::ActorGoesOn,
         Self::DotsForgotten,
         Self::DiskLossUnnoticed,
+        Self::CollectUnasked,
     ];
 
     /// The name on the command line.
@@ -83,6 +86,7 @@ impl Mutation {
             Self::ActorGoesOn => "actor-goes-on",
             Self::DotsForgotten => "dots-forgotten",
             Self::DiskLossUnnoticed => "disk-loss-unnoticed",
+            Self::CollectUnasked => "collect-unasked",
         }
     }
 
@@ -102,6 +106,7 @@ impl Mutation {
             .with_mutation(Some(self));
         let menu = match self {
             Self::DigestIgnored => return apart(scenario),
+            Self::CollectUnasked => return stale(scenario),
             Self::AckBeforeSync | Self::ActorGoesOn | Self::DotsForgotten => {
                 Menu { machine: 10, blackout: 5, network: 2, ..Menu::none() }
             }
@@ -139,6 +144,7 @@ impl Mutation {
             | Self::DigestIgnored
             | Self::AcquireFromOne
             | Self::GiveUpOccupied
+            | Self::CollectUnasked
             | Self::DiskLossUnnoticed => (12, scenario),
         };
         // A slow sync leaves something to lose.
@@ -177,6 +183,27 @@ fn apart(scenario: Scenario) -> Scenario {
     quiet.with_faults(faults).lasting(Duration::from_secs(15)).with_mutation(scenario.mutation)
 }
 
+// One peer is away for longer than deleted records are kept, and so are the hints that wait for it: it comes back
+// with what was deleted meanwhile, and must be asked.
+fn stale(scenario: Scenario) -> Scenario {
+    let grace = Duration::from_secs(6);
+    let (at, lasts) = (Duration::from_secs(5), Duration::from_secs(15));
+    let fault = Fault::Partition { side: 0b1 };
+    let workload = Workload {
+        clients: 6,
+        keys: 200,
+        hot: 0,
+        pause: Duration::from_millis(300),
+        quorums: 0,
+        strict: 1000,
+        ..Workload::default()
+    };
+    let quiet = Scenario::new(scenario.seed).with_workload(workload).lasting(Duration::from_secs(25));
+    Scenario { gc_grace: Some(grace), ..quiet }
+        .with_faults(vec![Planned { at, lasts, fault }])
+        .with_mutation(scenario.mutation)
+}
+
 /// The seam that has this bug; an honest one where there is none.
 #[must_use]
 pub fn seam(mutation: Option<Mutation>) -> Box<dyn Seam> {
@@ -195,6 +222,7 @@ pub fn seam(mutation: Option<Mutation>) -> Box<dyn Seam> {
         Mutation::ActorGoesOn => Box::new(restarts::ActorGoesOn),
         Mutation::DotsForgotten => Box::new(restarts::DotsForgotten),
         Mutation::DiskLossUnnoticed => Box::new(restarts::DiskLossUnnoticed),
+        Mutation::CollectUnasked => Box::new(hops::CollectUnasked),
     }
 }
 

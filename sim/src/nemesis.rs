@@ -108,7 +108,7 @@ pub enum Fault {
         /// Whether it does come back.
         returns: bool,
     },
-    /// A peer dies, and starts again after a while with another share of the ring.
+    /// A peer gets another share of the ring: while it runs, or it dies and starts again after a while with it.
     Reweigh {
         /// Which.
         pid: Pid,

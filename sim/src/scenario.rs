@@ -7,7 +7,7 @@ use henge_types::ClusterParams;
 
 use crate::client::Workload;
 use crate::mutations::Mutation;
-use crate::nemesis::{Menu, Planned};
+use crate::nemesis::{Fault, Menu, Planned};
 use crate::rng::Rng;
 use crate::simulation::{Report, Simulation};
 use crate::trace::Watch;
@@ -43,6 +43,8 @@ pub struct Scenario {
     pub lease: Option<Duration>,
     /// After how long a member that is down is evicted, if ever.
     pub evict_after: Option<Duration>,
+    /// For how long deleted records are kept; the default of henge if none.
+    pub gc_grace: Option<Duration>,
     /// A deliberate bug.
     pub mutation: Option<Mutation>,
 }
@@ -64,6 +66,7 @@ impl Scenario {
             faults: Vec::new(),
             lease: None,
             evict_after: None,
+            gc_grace: None,
             mutation: None,
         }
     }
@@ -116,7 +119,25 @@ impl Scenario {
         scenario.lease = rng.chance(400).then_some(LEASE_MIN);
         let evicts = scenario.lease.is_some() && rng.chance(600);
         scenario.evict_after = evicts.then_some(LEASE_MIN * 2);
+        if rng.chance(300) {
+            scenario = scenario.collecting(rng.time(Duration::from_secs(8), Duration::from_secs(25)));
+        }
         scenario
+    }
+
+    /// Deleted records are forgotten after so long, and nobody is away for long enough to miss that but who is
+    /// evicted; clocks differ by little against it.
+    #[must_use]
+    pub fn collecting(mut self, grace: Duration) -> Self {
+        self.gc_grace = Some(grace);
+        let skew = i64::try_from(grace.as_millis() / 16).unwrap_or(i64::MAX).max(1);
+        for planned in &mut self.faults {
+            planned.lasts = planned.lasts.min(grace / 4);
+            if let Fault::Jump { by_ms, .. } = &mut planned.fault {
+                *by_ms %= skew;
+            }
+        }
+        self
     }
 
     /// With so many peers from the beginning.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use henge::config::Config;
+use henge_client::Request;
 use henge_types::{Key, Zone};
 
 use crate::checker::{Checker, Kind, Violation};
@@ -157,6 +158,7 @@ impl<'a> Simulation<'a> {
             pid.checked_rem(self.scenario.zones).and_then(|zone| Zone::new(format!("zone-{zone}")).ok());
         let config = config.with_zone(zone).with_evict_after(self.scenario.evict_after);
         let config = self.scenario.lease.iter().fold(config, |config, lease| config.with_lease(*lease));
+        let config = self.scenario.gc_grace.iter().fold(config, |config, grace| config.with_gc_grace(*grace));
         let join: Vec<Pid> = match pid {
             0 => Vec::new(),
             _ if self.rng.chance(700) => vec![0],
@@ -284,6 +286,10 @@ impl<'a> Simulation<'a> {
             Fault::Remove { by, pid, force, returns } => {
                 self.plan_removal(*pid, *by, *force, *returns);
                 self.wake_at(ends, Wake::FaultEnds { at });
+            }
+            // Some are told while they run, the others at their next start.
+            Fault::Reweigh { pid, weight } if weight.is_multiple_of(2) => {
+                let _ = self.world.call(*pid, &Request::Weight { weight: *weight });
             }
             Fault::Crash { pid, .. } | Fault::Stop { pid } | Fault::Reweigh { pid, .. } => {
                 if self.world.is_running(*pid) {

@@ -8,8 +8,9 @@ use libp2p::swarm::ToSwarm;
 
 use super::dials::Next;
 use super::inner::{Client, Handoff, Membership, Protocol, Quorum, Sync};
+use super::snapshots::Snapshots;
 use super::{Behaviour, REQUESTS_MAX};
-use crate::core::{ChannelId, CommandId, Input, Output, Request, RequestFailure, RequestId, Response};
+use crate::core::{Asker, ChannelId, CommandId, Input, Output, Request, RequestFailure, RequestId, Response};
 use crate::error::RequestError;
 use crate::event::Event;
 
@@ -42,6 +43,13 @@ impl Behaviour {
             Output::Publish { data } => self.publish(data.into()),
             Output::Store { ticket, op } => self.disk.submit(ticket, op),
             Output::Reply { command, response } => self.reply(command, response),
+            Output::Snapshot { asker, begin } => {
+                let response = self.snapshots.answer(begin, &*self.store);
+                match asker {
+                    Asker::Channel(channel) => self.respond::<Client>(channel, response),
+                    Asker::Command(command) => self.reply(command, response),
+                }
+            }
             Output::Dial { peer, addresses } => {
                 let next = self.dials.member(peer, addresses);
                 self.dial(next);
@@ -101,6 +109,7 @@ impl Behaviour {
 
     fn on_stopped(&mut self) {
         self.stopped = true;
+        self.snapshots = Snapshots::default();
         self.calls.close();
         for caller in self.commands.drain() {
             let _ = caller.send(Err(RequestError::Stopped));

@@ -43,8 +43,9 @@ fn uptime() -> Duration {
     Instant::now().saturating_duration_since(*START)
 }
 
+/// The time, in milliseconds of Unix time.
 #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
-fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     // A clock before 1970 is as good as one at 1970: it is only shown, and compared with others.
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

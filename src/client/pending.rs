@@ -66,7 +66,14 @@ impl Pending {
                     options.timeout_ms = options.timeout_ms.min(left_ms);
                 }
                 Request::Get(get) => get.timeout_ms = get.timeout_ms.min(left_ms),
-                Request::Status | Request::Locate { .. } | Request::Leave | Request::Remove { .. } => {}
+                Request::Status
+                | Request::Locate { .. }
+                | Request::Leave
+                | Request::Remove { .. }
+                | Request::Weight { .. }
+                | Request::Repair { .. }
+                | Request::RepairProgress { .. }
+                | Request::Snapshot { .. } => {}
             }
         }
         request
@@ -85,6 +92,8 @@ impl Pending {
             | Response::NotFound { .. }
             | Response::Status(_)
             | Response::Located(_)
+            | Response::Repair(_)
+            | Response::Snapshot(_)
             | Response::Accepted => {
                 self.answer(response);
                 return None;
@@ -168,9 +177,14 @@ fn timeout(request: &Request) -> Duration {
         Request::Put { options: WriteOptions { timeout_ms, .. }, .. }
         | Request::Delete { options: WriteOptions { timeout_ms, .. }, .. }
         | Request::Get(Get { timeout_ms, .. }) => *timeout_ms,
-        Request::Status | Request::Locate { .. } | Request::Leave | Request::Remove { .. } => {
-            TIMEOUT_DEFAULT_MS
-        }
+        Request::Status
+        | Request::Locate { .. }
+        | Request::Leave
+        | Request::Remove { .. }
+        | Request::Weight { .. }
+        | Request::Repair { .. }
+        | Request::RepairProgress { .. }
+        | Request::Snapshot { .. } => TIMEOUT_DEFAULT_MS,
     };
     Duration::from_millis(ms.clamp(1, TIMEOUT_MAX_MS).into())
 }

@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::handoff::Handoff;
 use super::next::{AfterStore, Save};
+use super::operations::Origin;
+use super::snapshot::stretches as restored;
+use super::weighing::Weighed;
 use super::{Core, Identity, Ids, Phase, Saved, Stats};
 use crate::actors::{Counters, DotCounter, Stretches, load};
 use crate::config::Config;
@@ -20,6 +23,7 @@ use crate::event::Event;
 use crate::links::Links;
 use crate::ownership::Ownership;
 use crate::rebalance::Rebalance;
+use crate::snapshot;
 use crate::store::{MetaKey, Ticket, WriteOp};
 
 /// What is saved of the ring.
@@ -116,13 +120,19 @@ impl Core {
     ) -> Result<Self, ConfigError> {
         let counters = load::<Counters>(saved.get(&MetaKey::Counters))?.unwrap_or_default();
         let Identity { peer: me, signer } = identity;
-        let Beginning { params, start, member, unclean } = begin(&config, saved, counters, &seed)?;
+        let before = load::<Weighed>(saved.get(&MetaKey::Weight))?;
+        let weighed = Weighed::at_start(before, config.weight());
+        let config = config.with_weight(weighed.weight);
+        let origin = load::<snapshot::Origin>(saved.get(&MetaKey::Origin))?;
+        let beginning = begin(&config, saved, counters, origin.as_ref(), &seed)?;
+        let Beginning { params, start, member, unclean } = beginning;
         let born = matches!(start, Start::Birth { .. });
         let membership = membership(&config, me, params, start, &signer, &seed, now);
         let join = config.join().iter().map(|address| (address.clone(), None)).collect();
         let handoff = Handoff::new(config.handoff_bytes_per_second());
         let mut core = Self {
             config,
+            weighed,
             me,
             signer,
             seed,
@@ -130,6 +140,7 @@ impl Core {
             membership,
             records: counters.records.filter(|_| member.is_some()),
             member,
+            origin,
             dots: DotCounter::new(counters.dots),
             saved_view: super::SavedView::default(),
             links: Links::default(),
@@ -150,7 +161,9 @@ impl Core {
             ids: Ids::default(),
             stats: Stats::default(),
             handoff,
+            collector: crate::collector::Collector::default(),
             syncs: super::Syncs::default(),
+            repairs: super::Repairs::default(),
             told_left: false,
             heard_since: None,
             expelled: false,
@@ -158,6 +171,9 @@ impl Core {
             phase: Phase::Starting,
         };
         core.boot(born, unclean);
+        if weighed != before.unwrap_or_default() {
+            core.save_weight(Origin::Core, weighed);
+        }
         core.settle();
         Ok(core)
     }
@@ -193,10 +209,14 @@ impl Core {
         }
     }
 
-    /// This peer is let in: it becomes a member that has nothing.
+    /// This peer is let in: it becomes a member that has nothing, or what it was restored from.
     pub(super) fn on_joined(&mut self, ring: RingId, secret: RingSecret, params: ClusterParams) {
+        if !self.admits_origin(ring) {
+            return;
+        }
         let cluster = self.config.cluster().clone();
-        let stretches = Stretches::new(params.partitions());
+        let nothing = || Stretches::new(params.partitions());
+        let stretches = self.origin.take().map_or_else(nothing, |origin| restored(&origin, &self.seed));
         self.member = Some(Standing::new(Ring { cluster, ring, secret, params }, stretches, 0));
         self.save_ring();
         self.save_custody();
@@ -250,6 +270,7 @@ fn begin(
     config: &Config,
     saved: &Saved,
     counters: Counters,
+    origin: Option<&snapshot::Origin>,
     seed: &[u8; 32],
 ) -> Result<Beginning, ConfigError> {
     let ring = load::<Ring>(saved.get(&MetaKey::Ring))?;
@@ -280,18 +301,27 @@ fn begin(
         (Some(_), _) if config.join().is_empty() && !first_of_ring(stretches.as_ref()) => {
             return Err(ConfigError::JoinUnfinished);
         }
+        // Who forgets to say whom to join does not get a ring of its own.
+        (None, _) if config.join().is_empty() && origin.is_some_and(|origin| origin.joins) => {
+            return Err(ConfigError::JoinUnfinished);
+        }
         (ring, _) if config.join().is_empty() => {
             let born_with = ring.as_ref().map(|r| r.params);
-            let params = born_with.or(config.params()).unwrap_or_default();
+            let restored_with = origin.map(|origin| origin.params);
+            let params = born_with.or(config.params()).or(restored_with).unwrap_or_default();
             let (ring, secret) = ring.map_or_else(|| draw(seed), |r| (r.ring, r.secret));
-            let mut stretches = Stretches::new(params.partitions());
+            let nothing = || Stretches::new(params.partitions());
+            let mut stretches = origin.map_or_else(nothing, |origin| restored(origin, seed));
             stretches.custody = CustodyMap::uniform(params.partitions(), Custody::Full);
             stretches.begin(params.partitions().all());
             let cluster = config.cluster().clone();
             member = Some(Standing::new(Ring { cluster, ring, secret, params }, stretches, 0));
             (params, Start::Birth { ring, secret })
         }
-        (_, _) => (config.params().unwrap_or_default(), Start::Join),
+        (_, _) => {
+            let restored_with = origin.map(|origin| origin.params);
+            (config.params().or(restored_with).unwrap_or_default(), Start::Join)
+        }
     };
     Ok(Beginning { params, start, member, unclean })
 }
@@ -307,7 +337,7 @@ fn membership(
 ) -> State {
     let seed = u64::from_be_bytes(first(Sha256::new().chain_update(b"membership").chain_update(seed)));
     let config = henge_membership::Config::new(me, config.cluster().clone(), params)
-        .with_weight(config.weight())
+        .with_weight(config.weight().unwrap_or_default())
         .with_zone(config.zone().cloned())
         .with_lease(config.lease())
         .with_seed(seed);
@@ -326,7 +356,7 @@ fn draw(seed: &[u8; 32]) -> (RingId, RingSecret) {
     (RingId(id), RingSecret(secret))
 }
 
-fn first<const BYTES: usize>(hash: Sha256) -> [u8; BYTES] {
+pub(super) fn first<const BYTES: usize>(hash: Sha256) -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
     for (to, from) in bytes.iter_mut().zip(hash.finalize()) {
         *to = from;

@@ -8,6 +8,7 @@ use henge_types::{Multiaddr, PeerId};
 use thiserror::Error;
 
 use crate::event::Event;
+use crate::snapshot::Order;
 use crate::store::{StoreOp, StoreResult, Ticket};
 
 /// Names a request that this peer sent to another. Never given twice.
@@ -23,6 +24,15 @@ pub struct ChannelId(pub u64);
 /// core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
+
+/// Who waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// Another peer, or a client.
+    Channel(ChannelId),
+    /// The embedding program.
+    Command(CommandId),
+}
 
 /// A request of any of henge's protocols.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,6 +217,14 @@ pub enum Output {
         command: CommandId,
         /// How.
         response: henge_client::Response,
+    },
+    /// Answer how far a snapshot of the store is, by a [`henge_client::Response::Snapshot`]; take one first,
+    /// where `begin` says which. It shows what the store has at this moment.
+    Snapshot {
+        /// Whom to answer.
+        asker: Asker,
+        /// What to begin. One at a time: another one is refused.
+        begin: Option<Order>,
     },
     /// Open a connection to a member.
     Dial {

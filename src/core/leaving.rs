@@ -16,7 +16,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const GOODBYE_HEARTBEATS: u32 = 3;
 
 impl Core {
-    fn own_state(&self) -> Option<MemberState> {
+    pub(super) fn own_state(&self) -> Option<MemberState> {
         self.membership.view().get(&self.me).map(|member| member.record().state)
     }
 

@@ -3,8 +3,11 @@
 use henge_quorum::Want;
 use henge_types::{Key, Partition, PeerId, VotersDigest};
 
+use super::collecting::Collects;
 use super::io::ChannelId;
+use super::operations::Origin;
 use super::syncing::{Asker, SyncId};
+use super::weighing::Weighed;
 
 /// Numbers the operations of clients and of the core itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,8 +69,14 @@ pub(super) enum AfterStore {
     HintQuarantined { primary: PeerId, key: Key, queued: bool },
     /// One record of another peer's delivery of hints.
     Taken { channel: ChannelId, at: usize, partition: Partition, key: Key },
+    /// What is dead in some partitions.
+    Dead,
+    /// What may be forgotten, or is.
+    Collected { asker: Collects, forget: bool },
     /// A piece of metadata is saved.
     Saved(Save),
+    /// The weight is saved.
+    Weight { origin: Origin, weighed: Weighed },
 }
 
 /// When a write is durable.
@@ -77,6 +86,8 @@ pub(super) enum AfterSync {
     OwnWrite { op: OpId },
     /// What a save was for.
     Saved(Save),
+    /// The weight that was asked for.
+    Weight { origin: Origin, weighed: Weighed },
     /// A hint that this peer has itself now.
     OwnHint { primary: PeerId, key: Key },
     /// One record of another peer's delivery of hints.
@@ -87,6 +98,8 @@ pub(super) enum AfterSync {
     Sync { asker: Asker, known: henge_sync::Known },
     /// The ack of a record that is kept for a voter that is away.
     Keep { channel: ChannelId },
+    /// What may be forgotten, or is.
+    Collected { asker: Collects, forget: bool, agreed: Vec<bool> },
 }
 
 /// Under what a replica was asked, and must still be when it answers.
@@ -132,6 +145,8 @@ pub(super) enum AfterRequest {
     Forward { attempt: Attempt },
     /// A comparison of partitions.
     Compare,
+    /// A voter's word on records that are dead.
+    Collect { partition: Partition },
     /// A request of a session of range sync.
     Session { id: SyncId },
     /// Hints for `primary`, brought to it or to the voters there are.
@@ -153,6 +168,8 @@ pub(super) enum Timer {
     Rebalance,
     /// Compare what is held with another member.
     AntiEntropy,
+    /// Look again at what a repair waits for.
+    Repair,
     /// Look whether members are gone, this one included.
     Gone,
     /// Look for members to dial.
@@ -163,6 +180,8 @@ pub(super) enum Timer {
     LookForHints,
     /// Hand over more hints.
     DeliverHints,
+    /// Look what is dead and may be forgotten.
+    Collect,
 }
 
 impl AfterRequest {
@@ -177,6 +196,7 @@ impl AfterRequest {
             Self::Membership { .. }
             | Self::Repair
             | Self::Compare
+            | Self::Collect { .. }
             | Self::Session { .. }
             | Self::Deliver { .. } => None,
         }
@@ -191,7 +211,11 @@ impl AfterRequest {
             | Self::Write { .. }
             | Self::Keep { .. }
             | Self::Repair => true,
-            Self::Forward { .. } | Self::Compare | Self::Session { .. } | Self::Deliver { .. } => false,
+            Self::Forward { .. }
+            | Self::Compare
+            | Self::Collect { .. }
+            | Self::Session { .. }
+            | Self::Deliver { .. } => false,
         }
     }
 }

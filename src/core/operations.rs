@@ -106,6 +106,13 @@ impl Core {
                 let response = self.remove(peer, force);
                 self.reply(origin, response);
             }
+            Request::Weight { weight } => self.reweigh(origin, weight),
+            Request::Repair { partition } => {
+                let response = self.begin_repair(partition);
+                self.reply(origin, response);
+            }
+            Request::RepairProgress { id } => self.reply(origin, self.repair_progress(id)),
+            Request::Snapshot { begin } => self.handle_snapshot_request(origin, begin),
             Request::Locate { key } => {
                 let response = match self.locate(&key) {
                     Some(located) => Response::Located(located),

@@ -206,9 +206,11 @@ impl Core {
             let (answers, hinted) = (count(heard.answers), count(heard.hinted));
             return self.finish(op, operation, Response::NotFound { context, answers, hinted });
         }
-        put.options.retry = done_before && self.is_closing(operation.partition);
+        // It may have been given up since the read began.
+        let mine = put.standing_in.is_some() || self.has_custody(operation.partition);
+        put.options.retry = done_before && !mine;
         put.supersede.get_or_insert_with(|| record.clock().clone());
-        if done_before && !self.is_closing(operation.partition) {
+        if done_before && mine {
             // It is a sibling somewhere, or was superseded: what is known of it goes to W
             // replicas, this one among them, and it is acknowledged.
             self.spread_again(op, operation, record);

@@ -70,6 +70,7 @@ impl Core {
         match next {
             AfterRequest::Membership { token } => self.on_membership_response(peer, token, result),
             AfterRequest::Compare => self.on_compare_answer(peer, result),
+            AfterRequest::Collect { partition } => self.on_collect_answer(partition, peer, result),
             AfterRequest::Session { id } => self.on_session_response(id, result),
             AfterRequest::Deliver { primary, keys } => self.on_delivered(peer, primary, keys, result),
             AfterRequest::Read { attempt } => {
@@ -175,6 +176,13 @@ impl Core {
             AfterStore::Taken { channel, at, partition, key } => {
                 return self.on_taken((channel, at, partition, key), result);
             }
+            AfterStore::Dead => self.on_dead(result),
+            AfterStore::Collected { asker, forget } => {
+                return Some(self.on_collected(asker, forget, result));
+            }
+            AfterStore::Weight { origin, weighed } => {
+                return self.on_weight_stored(origin, weighed, result);
+            }
             AfterStore::Saved(save) => {
                 if let StoreResult::Failed(error) = result {
                     self.wake_at(super::SAVE_AGAIN_AFTER, Timer::SaveAgain);
@@ -192,12 +200,16 @@ impl Core {
         match after {
             AfterSync::OwnWrite { op } => self.on_own_synced(op),
             AfterSync::Saved(save) => self.on_saved(save),
+            AfterSync::Weight { origin, weighed } => self.on_weight_saved(origin, weighed),
             AfterSync::OwnHint { primary, key } => self.on_own_hint_synced(primary, key),
             AfterSync::Taken { channel, at } => {
                 self.on_taken_as(channel, at, henge_handoff::Outcome::Merged);
             }
             AfterSync::Write { under } => self.on_replica_synced(under),
             AfterSync::Sync { asker, known } => self.on_known(asker, known),
+            AfterSync::Collected { asker, forget, agreed } => {
+                self.on_collected_durably(asker, forget, agreed);
+            }
             AfterSync::Keep { channel } => {
                 self.respond(channel, Response::Quorum(henge_quorum::Response::Written));
             }
@@ -213,8 +225,9 @@ impl Core {
                     if self.phase == Phase::Starting && self.member.is_some() {
                         self.phase = Phase::Serving;
                         self.rebalance();
-                        self.wake_at(self.config.sync_interval(), Timer::AntiEntropy);
+                        self.wake_for_anti_entropy();
                         self.wake_at(std::time::Duration::ZERO, Timer::Gone);
+                        self.wake_at(std::time::Duration::ZERO, Timer::Collect);
                         self.look_for_hints();
                     }
                 }

@@ -229,7 +229,7 @@ impl Core {
     pub(super) fn handle_sync_request(&mut self, channel: ChannelId, request: sync::Request) {
         let refused = Response::Sync(sync::Response::Refused);
         let ring = match &request {
-            sync::Request::Compare { ring, .. } => *ring,
+            sync::Request::Compare { ring, .. } | sync::Request::Collect { ring, .. } => *ring,
             sync::Request::Groups { head, .. }
             | sync::Request::Nodes { head, .. }
             | sync::Request::Items { head, .. }
@@ -237,8 +237,16 @@ impl Core {
             | sync::Request::Push { head, .. } => head.ring,
         };
         let Ok(count) = self.admits(ring) else { return self.respond(channel, refused) };
-        let sync::Request::Compare { entries, .. } = request else {
-            return self.answer_session(channel, count, request);
+        let entries = match request {
+            sync::Request::Compare { entries, .. } => entries,
+            sync::Request::Collect { partition, voters, dead, forget, .. } => {
+                return self.handle_collect(channel, partition, voters, dead, forget);
+            }
+            session @ (sync::Request::Groups { .. }
+            | sync::Request::Nodes { .. }
+            | sync::Request::Items { .. }
+            | sync::Request::Fetch { .. }
+            | sync::Request::Push { .. }) => return self.answer_session(channel, count, session),
         };
         if entries.len() > sync::ENTRIES_MAX {
             return self.respond(channel, refused);

@@ -94,6 +94,7 @@ impl Core {
             ("actors_renewed", s.actors_renewed),
             ("hints_waiting", self.handoff.queues.iter().map(|queue| queue.count).sum()),
             ("hints_waiting_bytes", self.handoff.queues.iter().map(|queue| queue.bytes).sum()),
+            ("records_collected", s.collected),
             ("hints_delivered", s.hints_delivered),
             ("hints_not_taken", s.hints_not_taken),
             ("hints_quarantined", s.hints_quarantined),

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use henge_sync::{BATCH_BYTES, Effect, End, ITEMS_MAX, Known, Mode, Question, Report, Session, Step, Terms};
-use henge_sync::{Responder, Response as SyncResponse};
+use henge_sync::{BATCH_BYTES, Effect, End, ITEMS_MAX, Known, Mode, Progress, Question, Report, Session};
+use henge_sync::{Responder, Response as SyncResponse, Step, Terms};
 use henge_types::{Custody, Key, Partition, PeerId, Record, VotersDigest};
 use sha2::{Digest, Sha256};
 
@@ -33,6 +33,8 @@ pub(super) struct SyncId(u64);
 pub(super) enum Purpose {
     /// Both may have missed something.
     AntiEntropy(Vec<Partition>),
+    /// The same, because an operator asked.
+    Repair(Vec<Partition>),
     /// This peer acquires these.
     Acquire(Entries),
     /// This peer gives these up; `closed` when they take no writes.
@@ -43,7 +45,7 @@ impl Purpose {
     // The partitions, and the digests that they are held under.
     fn about(&self) -> (Vec<Partition>, Option<BTreeMap<Partition, VotersDigest>>) {
         match self {
-            Self::AntiEntropy(partitions) => (partitions.clone(), None),
+            Self::AntiEntropy(partitions) | Self::Repair(partitions) => (partitions.clone(), None),
             Self::Acquire(entries) | Self::GiveUp { entries, .. } => {
                 (entries.iter().map(|(p, _)| *p).collect(), Some(entries.iter().copied().collect()))
             }
@@ -112,7 +114,7 @@ impl Syncs {
     pub(super) fn pulled(&self) -> BTreeSet<Partition> {
         let acquired = |running: &Running| match &running.purpose {
             Purpose::Acquire(entries) => entries.iter().map(|(partition, _)| *partition).collect(),
-            Purpose::AntiEntropy(_) | Purpose::GiveUp { .. } => Vec::new(),
+            Purpose::AntiEntropy(_) | Purpose::Repair(_) | Purpose::GiveUp { .. } => Vec::new(),
         };
         self.running.values().flat_map(acquired).collect()
     }
@@ -121,6 +123,34 @@ impl Syncs {
     pub(super) fn running(&self) -> usize {
         self.running.len()
     }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.running.len() < SESSIONS_MAX
+    }
+
+    fn of_repair(&self) -> impl Iterator<Item = &Running> {
+        self.running.values().filter(|running| matches!(running.purpose, Purpose::Repair(_)))
+    }
+
+    /// How many sessions of a repair there are.
+    pub(super) fn repairing(&self) -> usize {
+        self.of_repair().count()
+    }
+
+    /// What the session of a repair with `peer` has done, and how many of its partitions are left.
+    pub(super) fn repairing_with(&self, peer: &PeerId) -> Option<(Progress, usize)> {
+        let running = self.of_repair().find(|running| running.peer == *peer)?;
+        Some((running.session.progress(), running.session.partitions_left()))
+    }
+
+    // Whether a session with `peer` could be held if there were no repair.
+    fn repair_is_in_the_way_of(&self, peer: &PeerId) -> bool {
+        let busy = self.running.values().find(|running| running.peer == *peer);
+        match busy {
+            Some(running) => matches!(running.purpose, Purpose::Repair(_)),
+            None => !self.has_room() && self.repairing() > 0,
+        }
+    }
 }
 
 // The sessions of this peer.
@@ -128,18 +158,27 @@ impl Core {
     /// Begins a session with `peer`, if there is room and none with it yet.
     pub(super) fn begin_session(&mut self, peer: PeerId, mode: Mode, purpose: Purpose) {
         let (partitions, voters) = purpose.about();
-        let full = self.syncs.running.len() >= SESSIONS_MAX || self.syncs.is_busy_with(&peer);
+        let full = !self.syncs.has_room() || self.syncs.is_busy_with(&peer);
+        if full {
+            self.repairs.in_the_way |= self.syncs.repair_is_in_the_way_of(&peer);
+        }
         let Some(member) = self.member.as_ref().filter(|_| !full && !partitions.is_empty()) else { return };
         let id = SyncId(self.ids.next());
-        let hash =
-            Sha256::new().chain_update(b"sync").chain_update(self.seed).chain_update(id.0.to_be_bytes());
-        let mut salt = [0; 8];
-        salt.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+        let salt = self.draw(b"sync", id.0);
         let terms = Terms { ring: member.ring.ring, count: member.ring.params.partitions(), mode, salt };
         let mut session = Session::new(terms, partitions.into_iter().collect(), voters);
         let effect = session.start();
         self.syncs.running.insert(id, Running { peer, session, purpose });
         self.carry_session(id, effect);
+    }
+
+    /// Eight bytes that nobody foresees, for the `number`th thing of this sort.
+    pub(super) fn draw(&self, what: &[u8], number: u64) -> [u8; 8] {
+        let hash =
+            Sha256::new().chain_update(what).chain_update(self.seed).chain_update(number.to_be_bytes());
+        let mut drawn = [0; 8];
+        drawn.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+        drawn
     }
 
     fn carry_session(&mut self, id: SyncId, effect: Effect) {
@@ -184,6 +223,7 @@ impl Core {
         match purpose {
             // Others may have waited for it to end.
             Purpose::AntiEntropy(_) => self.look_at_custody_again(true),
+            Purpose::Repair(_) => self.on_repaired(&peer, report),
             Purpose::Acquire(entries) => {
                 if let Some(member) = &mut self.member {
                     member.rebalance.on_pulled(peer, &entries, &report.outcomes);
@@ -200,11 +240,18 @@ impl Core {
                 self.look_at_custody_again(through && !stale);
             }
         }
+        self.go_on_with_repair();
+    }
+
+    /// Anti-entropy comes after its interval; where that is never, damage is looked for all the same.
+    pub(super) fn wake_for_anti_entropy(&mut self) {
+        let interval = self.config.sync_interval().unwrap_or(crate::config::SYNC_INTERVAL);
+        self.wake_at(interval, Timer::AntiEntropy);
     }
 
     /// Begins to compare what both have with the next member, now and then.
     pub(super) fn anti_entropy(&mut self) {
-        self.wake_at(self.config.sync_interval(), Timer::AntiEntropy);
+        self.wake_for_anti_entropy();
         if !self.serves() {
             return;
         }
@@ -212,7 +259,11 @@ impl Core {
         let view = self.membership.view();
         let healthy: Vec<PeerId> =
             view.iter().map(|(p, _)| *p).filter(|p| *p != self.me && self.is_healthy(p)).collect();
-        let Some(peer) = self.syncs.round.next(&healthy) else { return };
+        if self.config.sync_interval().is_none() {
+            return;
+        }
+        let is_busy = |peer: &PeerId| self.syncs.running.values().any(|running| running.peer == *peer);
+        let Some(peer) = self.syncs.round.next(&healthy, is_busy) else { return };
         let shared = self.shared_with(&peer);
         self.begin_session(peer, Mode::Both, Purpose::AntiEntropy(shared));
     }
@@ -227,7 +278,7 @@ impl Core {
 
     // The partitions of which both have everything. What somebody has in part is on the move, and would
     // travel twice: whoever acquires it fetches it.
-    fn shared_with(&self, peer: &PeerId) -> Vec<Partition> {
+    pub(super) fn shared_with(&self, peer: &PeerId) -> Vec<Partition> {
         let Some(member) = &self.member else { return Vec::new() };
         let Some(other) = self.membership.view().get(peer) else { return Vec::new() };
         let mine = member.stretches.custody.iter().filter(|(_, custody)| *custody == Custody::Full);
@@ -288,6 +339,8 @@ impl Core {
             }
             StoreResult::Record(_)
             | StoreResult::Occupied(_)
+            | StoreResult::Dead(_)
+            | StoreResult::Collected(_)
             | StoreResult::DamagedKeys(_)
             | StoreResult::Hint(_)
             | StoreResult::Hints { .. }

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use crate::store::fjall::Fjall;
 
 const IDENTITY: &str = "identity";
-const STORE: &str = "store";
+pub(super) const STORE: &str = "store";
 const NODE: &str = "node";
 /// First line of the file `node`; the number is the version of its format.
 const NODE_HEADER: &str = "henge node 1";

@@ -19,6 +19,7 @@ pub const MERGED_MAX_BYTES: usize = 2 * RECORD_MAX_BYTES;
 pub(super) enum Target {
     Record(Key, Edit),
     Many(Vec<(Key, Record, Option<ActorId>)>),
+    Collect { dead: Vec<(Key, RecordDigest)>, until_unix_ms: u64, forget: bool },
     Partition { count: PartitionCount, partition: Partition, limit: usize },
     Hint(Key, PeerId, hint::Edit),
     Meta(MetaKey, Bytes),
@@ -30,7 +31,7 @@ impl From<WriteOp> for Target {
             WriteOp::Update { key, write } => Self::Record(key, Edit::Update(write)),
             WriteOp::Merge { key, record, own } => Self::Record(key, Edit::Merge(record, own)),
             WriteOp::MergeMany { records } => Self::Many(records),
-            WriteOp::Drop { key, digest } => Self::Record(key, Edit::Drop(digest)),
+            WriteOp::Collect { dead, until_unix_ms, forget } => Self::Collect { dead, until_unix_ms, forget },
             WriteOp::DropPartition { count, partition, limit } => Self::Partition { count, partition, limit },
             WriteOp::Repair { key, record } => Self::Record(key, Edit::Repair(record)),
             WriteOp::MergeHint { key, primary, record, now_unix_ms, max_bytes } => {
@@ -54,7 +55,6 @@ pub(super) enum Edit {
     Update(Write),
     Merge(Record, Option<ActorId>),
     Repair(Record),
-    Drop(RecordDigest),
 }
 
 impl Edit {
@@ -64,7 +64,6 @@ impl Edit {
             Self::Update(write) => update(slot, &write),
             Self::Merge(record, own) => merge(slot, record, own),
             Self::Repair(record) => repair(slot, record),
-            Self::Drop(digest) => drop_if(&slot, digest),
         }
     }
 }
@@ -160,9 +159,12 @@ pub(super) fn merge_one_of_many(
     (change, merged)
 }
 
-fn drop_if(slot: &Slot, digest: RecordDigest) -> Change {
-    let same = !slot.damaged && slot.record.as_ref().is_some_and(|record| record.digest() == digest);
-    if same { Change::Remove } else { Change::Keep(StoreResult::Dropped { records: 0, more: false }) }
+/// Whether the record of a key may be forgotten, or there is none, and whether there is one.
+pub(super) fn may_go(slot: &Slot, digest: RecordDigest, until_unix_ms: u64) -> (bool, bool) {
+    let dead = |record: &Record| {
+        record.digest() == digest && record.dead_since().is_some_and(|since| since <= until_unix_ms)
+    };
+    (!slot.damaged && slot.record.as_ref().is_none_or(dead), slot.record.is_some())
 }
 
 fn repair(slot: Slot, incoming: Record) -> Change {

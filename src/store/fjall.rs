@@ -18,7 +18,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ::fjall::{AbstractTree, Database, Keyspace, PersistMode, Slice};
 use bytes::Bytes;
@@ -26,10 +26,11 @@ use henge_types::{Key, Record};
 
 use self::batch::Batch;
 use self::files::{Directory, Keyspaces};
-use self::space::Space;
+use self::reclaim::Reclaim;
 use super::hint::Totals;
 use super::roots::Roots;
-use super::{MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
+use super::space::Space;
+use super::{MetaKey, ReadOp, Records, Store, StoreError, StoreResult, WriteOp};
 
 mod batch;
 mod error;
@@ -41,11 +42,13 @@ mod manifest;
 mod occupied;
 mod options;
 mod quarantine;
-mod space;
+mod reclaim;
+mod snapshot;
 mod tree;
 mod value;
 
 pub use files::FORMAT;
+pub use snapshot::Kept;
 
 /// Sealed memtables at which a write waits for the disk. At four the crate waits by itself, and
 /// would do so for ever once a flush has failed.
@@ -75,9 +78,10 @@ pub struct Fjall {
     /// Held while a batch is put together and committed.
     writing: Mutex<()>,
     space: Space,
+    reclaim: Reclaim,
     failure: OnceLock<StoreError>,
     /// Dropped last: until then nobody else may open the files.
-    directory: Directory,
+    directory: Arc<Directory>,
 }
 
 impl Fjall {
@@ -107,8 +111,9 @@ impl Fjall {
             damaged_keys: AtomicU64::new(0),
             writing: Mutex::new(()),
             space: Space::new(directory.path()),
+            reclaim: Reclaim::default(),
             failure: OnceLock::new(),
-            directory,
+            directory: Arc::new(directory),
         };
         let damaged_keys = store.damaged.len().map_err(|e| store.error(&e))?;
         store.damaged_keys.store(damaged_keys as u64, Ordering::Release);
@@ -126,6 +131,12 @@ impl Fjall {
     #[must_use]
     pub fn data_blocks_read(&self) -> usize {
         self.records.metrics().data_block_load_count()
+    }
+
+    /// Bytes of the tables of records on the disk.
+    #[must_use]
+    pub fn table_bytes(&self) -> u64 {
+        self.records.disk_space()
     }
 
     /// Writes what is in memory to sorted tables, and waits for it.
@@ -258,6 +269,9 @@ impl Store for Fjall {
             ReadOp::Nodes { count, nodes } => self.summaries(*count, nodes),
             ReadOp::Items { count, nodes, items_max } => self.items(*count, nodes, *items_max),
             ReadOp::Records { keys, bytes_max } => self.records_of(keys, *bytes_max),
+            ReadOp::Dead { count, partitions, until_unix_ms, max } => {
+                self.dead(*count, partitions, *until_unix_ms, *max).unwrap_or_else(StoreResult::Failed)
+            }
             ReadOp::Hint { key } => self.hint(key),
             ReadOp::Hints { primary, after, bytes_max, count_max } => {
                 self.list_hints(*primary, after.as_ref(), (*bytes_max, *count_max))
@@ -276,7 +290,11 @@ impl Store for Fjall {
             self.wait_for_disk()?;
             let mut batch = Batch::new(self);
             let results = ops.into_iter().map(|op| batch.execute(op)).collect();
+            let removed = batch.removed();
             batch.commit()?;
+            if removed > 0 {
+                self.reclaim.on_removed(removed, &self.records, &self.directory);
+            }
             Ok(results)
         };
         write().unwrap_or_else(|error| vec![StoreResult::Failed(error); count])
@@ -292,6 +310,10 @@ impl Store for Fjall {
 
     fn records(&self) -> u64 {
         self.records.approximate_len() as u64
+    }
+
+    fn snapshot(&self) -> Records {
+        snapshot::records(self)
     }
 }
 

@@ -17,7 +17,7 @@ use henge_types::{
 use super::change::{self, Change, Edit, Slot, Target};
 use super::hint::{self, Found, Outcome, Quarantined, Totals};
 use super::roots::Roots;
-use super::{Merged, MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
+use super::{Merged, MetaKey, ReadOp, Records, Store, StoreError, StoreResult, WriteOp};
 
 mod tree;
 
@@ -178,6 +178,9 @@ impl Store for Memory {
             ReadOp::Nodes { count, nodes } => state.now.summaries(*count, nodes),
             ReadOp::Items { count, nodes, items_max } => state.now.items(*count, nodes, *items_max),
             ReadOp::Records { keys, bytes_max } => state.now.records_of(keys, *bytes_max),
+            ReadOp::Dead { count, partitions, until_unix_ms, max } => {
+                state.now.dead(*count, partitions, *until_unix_ms, *max)
+            }
             ReadOp::Hint { key } => match state.now.find_hint(key) {
                 Found::Entry(entry) => StoreResult::Hint(entry.map(|entry| entry.record)),
                 Found::Damaged(_) => StoreResult::Damaged,
@@ -212,6 +215,16 @@ impl Store for Memory {
     fn records(&self) -> u64 {
         self.state().now.records.len() as u64
     }
+
+    fn snapshot(&self) -> Records {
+        let state = self.state();
+        let told = |((_, key), entry): (&Place, &Entry)| {
+            let record = entry.record.clone().map(|record| Ok((key.clone(), Some(record))));
+            record.into_iter().chain(entry.damaged.then(|| Ok((key.clone(), None))))
+        };
+        let all: Vec<_> = state.now.records.iter().flat_map(told).collect();
+        Box::new(all.into_iter())
+    }
 }
 
 impl State {
@@ -236,6 +249,9 @@ impl Image {
         let (key, edit): (Key, Edit) = match Target::from(op) {
             Target::Record(key, edit) => (key, edit),
             Target::Many(records) => return self.merge_many(records, undo),
+            Target::Collect { dead, until_unix_ms, forget } => {
+                return self.collect(dead, until_unix_ms, forget, undo);
+            }
             Target::Partition { count, partition, limit } => {
                 return self.drop_partition(Node::of_partition(partition, count), limit, undo);
             }
@@ -284,6 +300,26 @@ impl Image {
             merged
         };
         StoreResult::MergedMany(records.into_iter().map(merge).collect())
+    }
+
+    fn collect(
+        &mut self,
+        dead: Vec<(Key, RecordDigest)>,
+        until_unix_ms: u64,
+        forget: bool,
+        undo: &mut Vec<Undo>,
+    ) -> StoreResult {
+        let collect = |(key, digest): (Key, RecordDigest)| {
+            let mut collected = false;
+            self.edit(key, undo, |slot| {
+                let (may_go, is_there) = change::may_go(&slot, digest, until_unix_ms);
+                collected = may_go;
+                let nothing = StoreResult::Dropped { records: 0, more: false };
+                if forget && may_go && is_there { Change::Remove } else { Change::Keep(nothing) }
+            });
+            collected
+        };
+        StoreResult::Collected(dead.into_iter().map(collect).collect())
     }
 
     fn drop_partition(&mut self, node: Node, limit: usize, undo: &mut Vec<Undo>) -> StoreResult {

@@ -185,7 +185,7 @@ fn write_bytes(op: &WriteOp) -> usize {
         | WriteOp::Repair { record, .. }
         | WriteOp::MergeHint { record, .. } => record.size_bytes(),
         WriteOp::MergeMany { records } => records.iter().map(|(_, record, _)| record.size_bytes()).sum(),
-        WriteOp::Drop { .. }
+        WriteOp::Collect { .. }
         | WriteOp::DropPartition { .. }
         | WriteOp::DropHint { .. }
         | WriteOp::QuarantineHint { .. } => 0,

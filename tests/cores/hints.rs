@@ -10,12 +10,12 @@ use super::*;
 
 const UNIX_MS: u64 = 1_700_000_000_000;
 
-fn key(name: &str) -> Key {
+pub(super) fn key(name: &str) -> Key {
     Key::new(name.to_owned()).unwrap()
 }
 
 /// What a fallback made of a key: write `n` of an actor of its own.
-fn record(n: u64) -> Record {
+pub(super) fn record(n: u64) -> Record {
     let mut operation = [9; 16];
     operation[..8].copy_from_slice(&n.to_be_bytes());
     let write = Write {
@@ -52,7 +52,7 @@ impl World {
         (queues.iter().map(|queue| queue.count).sum(), quarantined)
     }
 
-    fn values(&self, at: usize, name: &str) -> Vec<String> {
+    pub(super) fn values(&self, at: usize, name: &str) -> Vec<String> {
         let result = self.peers[at].store.read(&ReadOp::Get { key: key(name) });
         let StoreResult::Record(record) = result else { panic!("{result:?}") };
         record.live(UNIX_MS).map(|(_, value)| String::from_utf8(value.to_vec()).unwrap()).collect()
@@ -62,12 +62,12 @@ impl World {
         (1..).zip(names).all(|(n, name)| self.values(at, name) == [format!("hint {n}")])
     }
 
-    fn pause(&mut self, time: Duration) {
+    pub(super) fn pause(&mut self, time: Duration) {
         let later = self.now + time;
         self.run("a pause", |w| w.now >= later);
     }
 
-    fn counter(&mut self, at: usize, name: &str) -> u64 {
+    pub(super) fn counter(&mut self, at: usize, name: &str) -> u64 {
         let Response::Status(status) = self.ask(at, Request::Status) else { panic!("no status") };
         status.counters.iter().find(|(counter, _)| counter == name).unwrap().1
     }

@@ -1,12 +1,13 @@
 //! The contract, told once and run against every store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use henge::store::memory::Memory;
-use henge::store::{MERGED_MAX_BYTES, MetaKey, ReadOp, StoreResult, WriteOp};
+use henge::store::{MERGED_MAX_BYTES, MetaKey, ReadOp, Records, StoreResult, WriteOp};
 use henge_types::limits::VALUE_MAX_BYTES;
-use henge_types::{Applied, Partition, PartitionCount, Record, WriteError};
+use henge_types::{Applied, Content, Key, Partition, PartitionCount, Record, Write, WriteError};
 
 use crate::common::{
     Bed, InMemory, OnDisk, actor, blind, get, key, merge, merged, one, record, record_of, update, values,
@@ -40,6 +41,8 @@ contract!(
     a_merge_into_a_damaged_key_is_kept_and_says_so,
     a_repair_of_a_whole_key_merges,
     an_empty_repair_makes_a_damaged_key_absent,
+    a_snapshot_shows_one_instant,
+    a_snapshot_names_what_is_damaged,
 );
 
 fn an_absent_key_reads_as_the_empty_record(bed: &mut impl Bed) {
@@ -260,4 +263,47 @@ fn a_crash_takes_what_memory_had_not_synced() {
     put(3);
     store.crash(0);
     assert_eq!(values(&record_of(&*store, &key("a"))), ["1", "2"]);
+}
+
+/// What a snapshot has, by key.
+fn all(records: Records) -> BTreeMap<Key, Option<Record>> {
+    records.map(Result::unwrap).collect()
+}
+
+fn a_snapshot_shows_one_instant(bed: &mut impl Bed) {
+    let store = bed.store();
+    let put = |name: &str, n: u64| one(&*store, update(&key(name), blind(1, n, "x")));
+    let keys: Vec<String> = (0..200).map(|n| format!("key {n}")).collect();
+    for (name, n) in keys.iter().zip(1..) {
+        put(name, n);
+    }
+    let deleted = key(&keys[5]);
+    let write = write_on(record_of(&*store, &deleted).clock(), 1, 500, "");
+    one(&*store, update(&deleted, Write { content: Content::Tombstone, ..write }));
+    let expected: BTreeMap<Key, Option<Record>> =
+        keys.iter().map(|name| (key(name), Some(record_of(&*store, &key(name))))).collect();
+    let snapshot = store.snapshot();
+    // Changed, removed and added while it is read.
+    put(&keys[3], 1_000);
+    put("later", 1_001);
+    let dead = vec![(deleted.clone(), record_of(&*store, &deleted).digest())];
+    one(&*store, WriteOp::Collect { dead, until_unix_ms: u64::MAX, forget: true });
+    store.sync().unwrap();
+    assert_eq!(all(snapshot), expected);
+    let now = all(store.snapshot());
+    assert_eq!(now.len(), expected.len());
+    assert!(now.contains_key(&key("later")) && !now.contains_key(&deleted));
+}
+
+fn a_snapshot_names_what_is_damaged(bed: &mut impl Bed) {
+    for (name, n) in [("a", 1), ("b", 2)] {
+        one(&*bed.store(), update(&key(name), blind(1, n, "x")));
+    }
+    bed.store().sync().unwrap();
+    bed.damage(&key("a"));
+    let whole = record_of(&*bed.store(), &key("b"));
+    let expected = BTreeMap::from([(key("a"), None), (key("b"), Some(whole))]);
+    assert_eq!(all(bed.store().snapshot()), expected, "before it was noticed");
+    get(&*bed.store(), &key("a"));
+    assert_eq!(all(bed.store().snapshot()), expected, "and after");
 }

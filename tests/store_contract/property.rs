@@ -6,7 +6,7 @@ use bytes::Bytes;
 use henge::store::memory::Memory;
 use henge::store::{MetaKey, ReadOp, Store, StoreResult, WriteOp};
 use henge_types::tree::Node;
-use henge_types::{Applied, Partition, PartitionCount, Record, Write};
+use henge_types::{Applied, Content, Partition, PartitionCount, Record, Write};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -63,10 +63,12 @@ enum Op {
         which: Index,
         who: u8,
     },
-    /// With the digest that is stored, or another one.
-    Drop {
+    /// With the digest that is stored, or another one; of what is dead since some time.
+    Collect {
         at: usize,
         right: bool,
+        until: u64,
+        forget: bool,
     },
     /// The partition of a key, of 16 or of one.
     DropPartition {
@@ -105,7 +107,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(at, primary, which, kind)| Op::Hint { at, primary, which, kind }),
         2 => (at.clone(), any::<Index>(), 2..5u8)
             .prop_map(|(from, which, who)| Op::MergeMany { from, which, who }),
-        1 => (at.clone(), any::<bool>()).prop_map(|(at, right)| Op::Drop { at, right }),
+        2 => (at.clone(), any::<bool>(), 0..200u64, any::<bool>())
+            .prop_map(|(at, right, until, forget)| Op::Collect { at, right, until, forget }),
         1 => (at, any::<bool>()).prop_map(|(at, one)| Op::DropPartition { at, one }),
         1 => (0..MetaKey::ALL.len(), 0..100usize).prop_map(|(at, length)| Op::Save { at, length }),
     ]
@@ -150,7 +153,11 @@ impl History {
             Op::Update { at, blind: false, length } => {
                 let stored = get(memory, &key(KEYS[*at]));
                 let seen = if let StoreResult::Record(record) = stored { record } else { Record::new() };
-                self.update(*at, write_on(seen.clock(), 1, self.counter, value(*length)))
+                let mut write = write_on(seen.clock(), 1, self.counter, value(*length));
+                if length.is_multiple_of(2) {
+                    write.content = Content::Tombstone;
+                }
+                self.update(*at, write)
             }
             Op::Repeat { at, which } if !self.writes.is_empty() => {
                 WriteOp::Update { key: key(KEYS[*at]), write: which.get(&self.writes).clone() }
@@ -173,13 +180,13 @@ impl History {
                 let merge = |name: &&str| (key(name), record.clone(), None);
                 WriteOp::MergeMany { records: KEYS[*from..].iter().map(merge).collect() }
             }
-            Op::Drop { at, right } => {
-                let key = key(KEYS[*at]);
-                let record = match get(memory, &key) {
-                    StoreResult::Record(record) if *right => record,
-                    _ => Record::new(),
+            Op::Collect { at, right, until, forget } => {
+                let stored = |name: &&str| match get(memory, &key(name)) {
+                    StoreResult::Record(record) if *right => (key(name), record.digest()),
+                    _ => (key(name), Record::new().digest()),
                 };
-                WriteOp::Drop { key, digest: record.digest() }
+                let dead = KEYS[*at..].iter().map(stored).collect();
+                WriteOp::Collect { dead, until_unix_ms: 1_700_000_000_000 + until, forget: *forget }
             }
             Op::DropPartition { at, one } => {
                 let count = PartitionCount::new(if *one { 1 } else { 16 }).unwrap();
@@ -230,6 +237,12 @@ fn uncounted(mut results: Vec<StoreResult>) -> Vec<StoreResult> {
 }
 
 fn assert_same(memory: &dyn Store, disk: &dyn Store) {
+    let count = PartitionCount::new(16).unwrap();
+    for until in [0, 40, u64::MAX] {
+        let until_unix_ms = until.saturating_add(1_700_000_000_000);
+        let ask = ReadOp::Dead { count, partitions: count.all().collect(), until_unix_ms, max: 100 };
+        assert_eq!(memory.read(&ask), disk.read(&ask), "what is dead");
+    }
     for name in KEYS {
         assert_eq!(get(memory, &key(name)), get(disk, &key(name)), "{name}");
     }

@@ -8,9 +8,11 @@ use henge::store::memory::Memory;
 use henge::store::{Merged, ReadOp, Store, StoreResult, WriteOp};
 use henge_types::codec::Stored;
 use henge_types::tree::{LEAF_DEPTH, Node};
-use henge_types::{Key, Partition, PartitionCount, Record};
+use henge_types::{Content, Key, Partition, PartitionCount, Record, Write};
 
-use crate::common::{Bed, InMemory, OnDisk, assert_tree, blind, get, key, merge, one, open, place, record};
+use crate::common::{
+    Bed, InMemory, OnDisk, assert_tree, blind, get, key, merge, one, open, place, record, wait_for, write_on,
+};
 
 fn beds() -> Vec<Box<dyn Bed>> {
     vec![Box::new(InMemory(Arc::new(Memory::new()))), Box::new(OnDisk::new())]
@@ -72,19 +74,46 @@ fn a_partition_is_dropped_piece_by_piece() {
 }
 
 #[test]
-fn a_record_is_dropped_only_as_it_was_seen() {
-    for bed in beds() {
-        let all = records(2);
+fn a_record_is_forgotten_only_if_it_is_dead_long_enough_and_as_it_was_seen() {
+    for mut bed in beds() {
+        let all = records(3);
         fill(&*bed.store(), &all);
         let (at, seen) = &all[0];
-        one(&*bed.store(), merge(at, record([blind(2, 1, "later")])));
-        let drop = |digest| WriteOp::Drop { key: at.clone(), digest };
-        let dropped = |records| StoreResult::Dropped { records, more: false };
-        assert_eq!(one(&*bed.store(), drop(seen.digest())), dropped(0));
-        let now = crate::common::record_of(&*bed.store(), at);
-        assert_eq!(one(&*bed.store(), drop(now.digest())), dropped(1));
+        let deleted = |counter| {
+            let write = write_on(seen.clock(), 2, counter, "");
+            record([blind(1, 1, "v"), Write { content: Content::Tombstone, ..write }])
+        };
+        let (dead, later) = (deleted(5), deleted(9));
+        let since = dead.dead_since().unwrap();
+        let collect = |record: &Record, until_unix_ms, forget| {
+            let dead = vec![(at.clone(), record.digest()), (key("nobody wrote it"), record.digest())];
+            one(&*bed.store(), WriteOp::Collect { dead, until_unix_ms, forget })
+        };
+        let whether = |may_go| StoreResult::Collected(vec![may_go, true]);
+        assert_eq!(collect(seen, u64::MAX, true), whether(false), "it lives");
+        one(&*bed.store(), merge(at, dead.clone()));
+        assert_eq!(collect(&later, since, true), whether(false), "it is another one");
+        assert_eq!(collect(&dead, since - 1, true), whether(false), "it is too young");
+        assert_eq!(collect(&dead, since, false), whether(true));
+        let count = PartitionCount::new(4).unwrap();
+        let ask = |until_unix_ms| {
+            let partitions = count.all().collect();
+            bed.store().read(&ReadOp::Dead { count, partitions, until_unix_ms, max: 10 })
+        };
+        assert_eq!(ask(since - 1), StoreResult::Dead(Vec::new()));
+        assert_eq!(ask(since), StoreResult::Dead(vec![(at.clone(), dead.digest())]));
+        assert_tree(&*bed.store(), &[(at.clone(), dead.clone()), all[1].clone(), all[2].clone()]);
+        assert_eq!(collect(&dead, since, true), whether(true));
         assert_eq!(get(&*bed.store(), at), StoreResult::Record(Record::new()));
+        assert_eq!(collect(&dead, since, true), whether(true), "it is gone");
         assert_tree(&*bed.store(), &all[1..]);
+        // What cannot be read may be anything.
+        one(&*bed.store(), merge(at, dead.clone()));
+        bed.store().sync().unwrap();
+        bed.damage(at);
+        let dead = vec![(at.clone(), dead.digest())];
+        let op = WriteOp::Collect { dead, until_unix_ms: since, forget: true };
+        assert_eq!(one(&*bed.store(), op), StoreResult::Collected(vec![false]));
     }
 }
 
@@ -236,4 +265,32 @@ fn unreadable_blocks_leave_a_tree_of_what_can_be_read() {
     assert_tree(&*bed.store(), &all);
     bed.reopen();
     assert_tree(&*bed.store(), &all);
+}
+
+#[test]
+fn the_space_of_what_is_forgotten_is_free_in_the_end() {
+    let bed = OnDisk::new();
+    let store = bed.fjall();
+    let noise = |n: u64| (0..12 << 10).map(|i: u64| ((i * i * (n + 1)) >> 5) as u8).collect::<Vec<u8>>();
+    let all: Vec<(Key, Record)> =
+        (0..5_000).map(|n| (key(format!("key {n}")), record([blind(1, n + 1, noise(n))]))).collect();
+    all.chunks(100).for_each(|some| fill(&*store, some));
+    store.flush().unwrap();
+    let full = store.table_bytes();
+    for some in all.chunks(100) {
+        let delete = |(key, record): &(Key, Record)| {
+            let write = Write { content: Content::Tombstone, ..write_on(record.clock(), 2, 9_000, "") };
+            WriteOp::Update { key: key.clone(), write }
+        };
+        let digest = |result| match result {
+            StoreResult::Updated { record, .. } => record.digest(),
+            other => panic!("{other:?}"),
+        };
+        let deleted = store.write(some.iter().map(delete).collect());
+        let keys = some.iter().map(|(key, _)| key.clone());
+        let dead = keys.zip(deleted.into_iter().map(digest)).collect();
+        let op = WriteOp::Collect { dead, until_unix_ms: u64::MAX, forget: true };
+        assert_eq!(one(&*store, op), StoreResult::Collected(vec![true; 100]));
+    }
+    wait_for("the space is free", || (store.table_bytes() < full / 3).then_some(()));
 }

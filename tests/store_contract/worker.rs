@@ -9,7 +9,7 @@ use futures::executor::block_on;
 use futures::future::poll_fn;
 use henge::store::memory::Memory;
 use henge::store::worker::{Done, Durability, Worker};
-use henge::store::{MetaKey, ReadOp, Store, StoreError, StoreOp, StoreResult, Ticket, WriteOp};
+use henge::store::{MetaKey, ReadOp, Records, Store, StoreError, StoreOp, StoreResult, Ticket, WriteOp};
 use henge_types::Record;
 
 use crate::common::{blind, key, record_of, update, wait_for};
@@ -47,6 +47,10 @@ impl Store for Probe {
 
     fn records(&self) -> u64 {
         self.memory.records()
+    }
+
+    fn snapshot(&self) -> Records {
+        self.memory.snapshot()
     }
 }
 

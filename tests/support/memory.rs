@@ -32,7 +32,12 @@ impl Memory {
             },
             Request::Get(Get { key, .. }) => self.get(&key),
             Request::Status => Response::Status(self.status()),
-            Request::Leave | Request::Remove { .. } => Response::Failed(Failure::NotReady),
+            Request::Leave
+            | Request::Remove { .. }
+            | Request::Weight { .. }
+            | Request::Repair { .. }
+            | Request::RepairProgress { .. }
+            | Request::Snapshot { .. } => Response::Failed(Failure::NotReady),
             Request::Locate { key } => {
                 let position = key.position();
                 let partition = position.partition(ClusterParams::default().partitions());

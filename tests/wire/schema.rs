@@ -17,6 +17,7 @@ const CLIENT: &str = include_str!("../../protocols/client/tests/golden.txt");
 const QUORUM: &str = include_str!("../../protocols/quorum/tests/golden.txt");
 const SYNC: &str = include_str!("../../protocols/sync/tests/golden.txt");
 const HANDOFF: &str = include_str!("../../protocols/handoff/tests/golden.txt");
+const SNAPSHOT: &str = include_str!("../../src/snapshot/golden.txt");
 const MEMBERSHIP: &str = include_str!("../../protocols/membership/tests/golden.txt");
 
 /// The golden bytes whose names begin with one of `names` follow `rule`.
@@ -43,7 +44,7 @@ macro_rules! family {
     };
 }
 
-const FAMILIES: [Family; 13] = [
+const FAMILIES: [Family; 15] = [
     family!(CLIENT, ["request."], "client-request", henge_client::Request),
     family!(CLIENT, ["response.", "failed."], "client-response", henge_client::Response),
     family!(QUORUM, ["request."], "quorum-request", henge_quorum::Request),
@@ -59,6 +60,16 @@ const FAMILIES: [Family; 13] = [
         versioned: true,
         reads: reads_stored::<henge_membership::SavedView>,
         ..family!(MEMBERSHIP, ["saved.view"], "stored-view", ())
+    },
+    Family {
+        versioned: true,
+        reads: reads_stored::<henge::snapshot::About>,
+        ..family!(SNAPSHOT, ["saved.snapshot"], "stored-snapshot", ())
+    },
+    Family {
+        versioned: true,
+        reads: reads_stored::<henge::snapshot::Origin>,
+        ..family!(SNAPSHOT, ["saved.origin"], "stored-origin", ())
     },
     family!(MEMBERSHIP, ["saved.reservation"], "reservation", henge_membership::Reservation),
 ];
@@ -104,7 +115,7 @@ fn every_message_is_as_the_schema_says() {
             seen += 1;
         }
     }
-    let lines = [CLIENT, QUORUM, SYNC, HANDOFF, MEMBERSHIP].map(|golden| golden.lines().count());
+    let lines = [CLIENT, QUORUM, SYNC, HANDOFF, MEMBERSHIP, SNAPSHOT].map(|golden| golden.lines().count());
     assert_eq!(seen, lines.iter().sum::<usize>(), "golden bytes that no rule is for");
 }
 

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use henge_types::limits::{KEY_MAX_BYTES, SIBLINGS_MAX, VALUE_MAX_BYTES};
-use henge_types::{Context, ContextError, Key, OperationId, PeerId};
+use henge_types::{Context, ContextError, Key, OperationId, Partition, PeerId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::status::{Located, Status};
+use crate::repair::{Repair, RepairId};
+use crate::status::{Located, Snapshot, Status};
 
 /// From the client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,11 +44,43 @@ pub enum Request {
         /// Even if it is not down for the lease, or its data would have too few copies.
         force: bool,
     },
+    /// Take another share of the ring.
+    Weight {
+        /// 1 to 64.
+        weight: u16,
+    },
+    /// Compare what you have with all others that have it too, now. One that is under way goes on, and is
+    /// what the answer tells of.
+    Repair {
+        /// Only this partition.
+        partition: Option<Partition>,
+    },
+    /// Tell how far a repair is.
+    RepairProgress {
+        /// Which.
+        id: RepairId,
+    },
+    /// Tell how far the snapshot is that is being taken, or what became of the last one; take one first,
+    /// if it says so.
+    Snapshot {
+        /// What to begin; the same again while it is taken changes nothing.
+        begin: Option<BeginSnapshot>,
+    },
     /// Tell where a key lives.
     Locate {
         /// The key.
         key: Key,
     },
+}
+
+/// Which snapshot to take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeginSnapshot {
+    /// Where on the host of the peer: an absolute path, up to 4,096 bytes, that does not exist or is an
+    /// empty directory.
+    pub directory: String,
+    /// How many bytes to write in a second, 1 or more.
+    pub bytes_per_second: u64,
 }
 
 /// A read.
@@ -144,6 +177,10 @@ pub enum Response {
     Status(Status),
     /// Where a key lives.
     Located(Located),
+    /// How far a repair is.
+    Repair(Repair),
+    /// How far the snapshot is; `None` if none was taken since the peer started.
+    Snapshot(Option<Snapshot>),
     /// It is begun; the status tells how far it is.
     Accepted,
     /// Not done.

@@ -102,6 +102,40 @@ pub enum MemberPhase {
     Left,
 }
 
+/// A snapshot that a peer takes or took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Where, on the host of the peer.
+    pub directory: String,
+    /// Of when, in milliseconds of Unix time.
+    pub taken_at: u64,
+    /// Records written so far.
+    pub records: u64,
+    /// About how many there will be.
+    pub records_expected: u64,
+    /// Bytes written so far.
+    pub bytes: u64,
+    /// Keys that cannot be read, and are left out.
+    pub damaged: u64,
+    /// How far it is.
+    pub state: SnapshotState,
+}
+
+/// How far a snapshot is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotState {
+    /// It is being written.
+    Running,
+    /// It is complete, and outlives a crash.
+    Done,
+    /// It was given up, and what was written is removed.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
 /// Where a key lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Located {

@@ -242,33 +242,31 @@ fn next_probe(state: &mut State) -> (PeerId, Token) {
 }
 
 #[test]
-fn three_members_are_probed_and_a_silent_one_has_one_probe_at_a_time() {
+fn three_members_are_probed_and_a_silent_one_is_asked_twice_in_each_round() {
     // In a ring so large that heartbeats are not overdue yet.
     let mut state = ring_of(40);
     (1..=40).for_each(|n| state.handle_connected(made_up(n), at(1)));
-    let mut open: BTreeMap<PeerId, (Token, Duration)> = BTreeMap::new();
+    let mut open: Vec<(PeerId, Token, Duration)> = Vec::new();
     let mut probed = BTreeMap::<PeerId, usize>::new();
     loop {
         let now = tick(&mut state);
         if now.monotonic > Duration::from_secs(6) {
             break;
         }
-        let expired: Vec<PeerId> =
-            open.iter().filter(|(_, (_, until))| *until <= now.monotonic).map(|(peer, _)| *peer).collect();
-        for peer in expired {
-            let (token, _) = open.remove(&peer).unwrap();
+        for (_, token, _) in open.extract_if(.., |(_, _, until)| *until <= now.monotonic) {
             state.on_response(token, Err(Failure::Lost), now);
         }
         for action in settle(&mut state, now) {
             if let Action::Send { peer, token, timeout, request: Request::Probe { ring } } = action {
                 assert_eq!(ring, RING);
                 *probed.entry(peer).or_default() += 1;
-                assert!(open.insert(peer, (token, now.monotonic + timeout)).is_none(), "two at a time");
+                open.push((peer, token, now.monotonic + timeout));
+                assert!(open.iter().filter(|(of, ..)| *of == peer).count() <= 2, "three at a time");
             }
         }
     }
     assert_eq!(probed.len(), PROBE_TARGETS);
-    assert!(probed.values().all(|count| (2..=6).contains(count)), "{probed:?}");
+    assert!(probed.values().all(|count| (4..=12).contains(count)), "{probed:?}");
     assert_eq!(own(&state).1.len(), PROBE_TARGETS, "they did not answer");
 }
 

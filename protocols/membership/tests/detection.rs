@@ -139,14 +139,16 @@ fn one_that_cannot_reach_a_peer_accuses_it_alone() {
 
 #[test]
 fn a_ring_with_losses_and_a_slow_peer_takes_nobody_for_gone_in_an_hour() {
-    for (size, silent) in [(3, true), (5, true), (5, false)] {
-        let mut net = settled(size, 5);
+    let seeds = std::env::var("HENGE_TEST_SEEDS").map_or(1, |n| n.parse().unwrap());
+    let rings = [(3, true), (5, true), (5, false), (10, true)];
+    for (seed, (size, silent)) in (5..5 + seeds).flat_map(|seed| rings.map(|ring| (seed, ring))) {
+        let mut net = settled(size, seed);
         net.loss_percent = 5;
         net.silent = silent;
         net.nodes[1].lag = Duration::from_millis(800);
         let before = net.downs;
         net.run_for(Duration::from_secs(3600));
-        assert_eq!(net.downs, before, "{size} peers, silent: {silent}");
+        assert_eq!(net.downs, before, "{size} peers, silent: {silent}, seed {seed}");
     }
 }
 

@@ -7,6 +7,7 @@
 //! | request | answer |
 //! |---|---|
 //! | [`Request::Compare`] | [`Response::Compared`], an [`Answer`] for each entry in order |
+//! | [`Request::Collect`] | [`Response::Collected`], once what is the same here is durable |
 //! | [`Request::Groups`], [`Request::Nodes`] | [`Response::Codes`]: equal, differs, empty here |
 //! | [`Request::Items`] | [`Response::Items`]: which are not here, and which others are |
 //! | [`Request::Fetch`] | [`Response::Records`] |
@@ -50,6 +51,8 @@ pub const PROTOCOL: &str = "sync/1";
 
 /// Most partitions in one request.
 pub const ENTRIES_MAX: usize = 1 << 14;
+/// Most records in one request to forget them.
+pub const DEAD_MAX: usize = 1 << 10;
 /// Most nodes in one request, and of a session's differing nodes in one step.
 pub const NODES_MAX: usize = 1 << 10;
 /// Most items that either side tells of in one request or answer.

@@ -1,7 +1,7 @@
 //! What the two peers of a session say to each other.
 
 use bytes::Bytes;
-use henge_types::{Key, Partition, Record, RingId, VotersDigest};
+use henge_types::{Key, Partition, Record, RecordDigest, RingId, VotersDigest};
 use serde::{Deserialize, Serialize};
 
 /// From the peer that acquires, gives up, or looks whether it is in sync.
@@ -14,6 +14,20 @@ pub enum Request {
         ring: RingId,
         /// The partitions, each with the voters as the asking peer sees them.
         entries: Vec<(Partition, VotersDigest)>,
+    },
+    /// Do you have just these records of one partition, or none, and may they be forgotten? Answered by
+    /// [`Response::Collected`].
+    Collect {
+        /// The ring of the asking peer.
+        ring: RingId,
+        /// The partition.
+        partition: Partition,
+        /// Its voters as the asking peer sees them.
+        voters: VotersDigest,
+        /// The keys, with the digests of their records. At most [`DEAD_MAX`](crate::DEAD_MAX).
+        dead: Vec<(Key, RecordDigest)>,
+        /// All voters agreed: forget them.
+        forget: bool,
     },
     /// Which of these groups of partitions are other for you? Answered by [`Response::Codes`].
     Groups {
@@ -78,7 +92,8 @@ impl Request {
             | Self::Groups { .. }
             | Self::Nodes { .. }
             | Self::Items { .. }
-            | Self::Fetch { .. } => &[],
+            | Self::Fetch { .. }
+            | Self::Collect { .. } => &[],
         }
     }
 }
@@ -109,6 +124,11 @@ pub enum Response {
     Compared {
         /// The answers.
         answers: Vec<Answer>,
+    },
+    /// Whether each of the records may be forgotten, or is.
+    Collected {
+        /// One for each in order; none where this peer sees other voters, or may forget nothing there now.
+        agreed: Vec<bool>,
     },
     /// How what was asked about stands.
     Codes {
@@ -157,6 +177,7 @@ impl Response {
             | Self::Codes { .. }
             | Self::Items { .. }
             | Self::Pushed { .. }
+            | Self::Collected { .. }
             | Self::Refused => &[],
         }
     }

@@ -1,6 +1,7 @@
 //! What came of a session.
 
 use std::collections::BTreeMap;
+use std::ops::Add;
 
 use henge_types::{Key, Partition};
 
@@ -11,6 +12,8 @@ use crate::Fault;
 pub struct Progress {
     /// Requests sent.
     pub requests: u64,
+    /// Own items in what was compared to a verdict, mostly by hashes over many of them.
+    pub items_covered: u64,
     /// Items whose hashes were sent.
     pub items_compared: u64,
     /// Records that came here.
@@ -23,6 +26,23 @@ pub struct Progress {
     pub bytes_pushed: u64,
     /// Records that could not be moved.
     pub records_left: u64,
+}
+
+impl Add for Progress {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            items_covered: self.items_covered + other.items_covered,
+            items_compared: self.items_compared + other.items_compared,
+            records_pulled: self.records_pulled + other.records_pulled,
+            bytes_pulled: self.bytes_pulled + other.bytes_pulled,
+            records_pushed: self.records_pushed + other.records_pushed,
+            bytes_pushed: self.bytes_pushed + other.bytes_pushed,
+            records_left: self.records_left + other.records_left,
+        }
+    }
 }
 
 /// How one partition stands after a session.

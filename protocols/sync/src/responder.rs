@@ -79,7 +79,7 @@ impl Responder {
         accepts: Accepts<'_>,
     ) -> Result<(Self, Question), Fault> {
         match request {
-            Request::Compare { .. } => Err(Fault::Unexpected),
+            Request::Compare { .. } | Request::Collect { .. } => Err(Fault::Unexpected),
             Request::Groups { head, partitions, size, hashes } => {
                 let partitions = unpack_partitions(&partitions, count)?;
                 let size = usize::try_from(size).unwrap_or(usize::MAX);
@@ -213,6 +213,7 @@ impl Responder {
             Response::Codes { codes, .. } => Response::Codes { stale: self.stale(accepts), codes },
             Response::Items { found, .. } => Response::Items { stale: self.stale(accepts), found },
             response @ (Response::Compared { .. }
+            | Response::Collected { .. }
             | Response::Records { .. }
             | Response::Pushed { .. }
             | Response::Refused) => response,

@@ -173,6 +173,12 @@ impl Session {
         self.progress
     }
 
+    /// How many of its partitions are not compared to the end yet.
+    #[must_use]
+    pub fn partitions_left(&self) -> usize {
+        self.unfinished().len()
+    }
+
     /// The own store answered.
     pub fn on_known(&mut self, known: Known) -> Effect {
         self.handle_known(known).unwrap_or_else(|| self.end(End::Store))
@@ -295,9 +301,8 @@ impl Session {
     }
 
     fn end(&mut self, end: End) -> Effect {
-        let count = self.terms.count;
-        let mut unfinished = self.waiting.partitions(count);
-        self.work.drain(..).for_each(|work| unfinished.extend(work.partitions(count)));
+        let unfinished = self.unfinished();
+        self.work.clear();
         self.waiting = Waiting::Nothing;
         let outcome = |(partition, tally): (&Partition, &Tally)| {
             let outcome = if self.stale.contains(partition) {
@@ -315,6 +320,13 @@ impl Session {
         };
         let outcomes = self.tallies.iter().map(outcome).collect();
         Effect::Done(Report { end, outcomes, left: std::mem::take(&mut self.left), progress: self.progress })
+    }
+
+    fn unfinished(&self) -> BTreeSet<Partition> {
+        let count = self.terms.count;
+        let mut unfinished = self.waiting.partitions(count);
+        self.work.iter().for_each(|work| unfinished.extend(work.partitions(count)));
+        unfinished
     }
 
     fn head(&self, partitions: &[Partition]) -> Head {

@@ -2,26 +2,15 @@
 //! to be thought of.
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
-use std::fmt::Debug;
-
 use bytes::Bytes;
 use henge_sync::{Answer, Head, Request, Response};
+use henge_testing::Golden;
 use henge_types::{
-    ActorId, Clock, Content, Dot, Key, OperationId, Partition, Record, RingId, VotersDigest, Write, codec,
+    ActorId, Clock, Content, Dot, Key, OperationId, Partition, Record, RecordDigest, RingId, VotersDigest,
+    Write,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-/// One line for each: its name, and its bytes in hex.
-const GOLDEN: &str = include_str!("golden.txt");
-
-fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
-    let bytes = codec::encode(value).unwrap();
-    assert_eq!(codec::decode::<T>(&bytes).unwrap(), *value);
-    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    let line = GOLDEN.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    assert_eq!(line, Some(hex.as_str()), "\n{name} {hex}");
-}
+const GOLDEN: Golden = Golden(include_str!("golden.txt"));
 
 fn head(voters: Option<&'static [u8]>) -> Head {
     let voters = voters.map(Bytes::from_static);
@@ -46,35 +35,46 @@ fn records() -> Vec<(Key, Record)> {
 fn requests() {
     let entries =
         vec![(Partition(0), VotersDigest([0x0d; 16])), (Partition(16_383), VotersDigest([0x0e; 16]))];
-    check("request.compare", &Request::Compare { ring: RingId([0xa5; 16]), entries });
+    GOLDEN.check("request.compare", &Request::Compare { ring: RingId([0xa5; 16]), entries });
+    let (partition, voters) = (Partition(16_383), VotersDigest([0x0e; 16]));
+    let dead = vec![(Key::new(Bytes::from_static(b"sky")).unwrap(), RecordDigest([0x0f; 32]))];
+    let collect = Request::Collect { ring: RingId([0xa5; 16]), partition, voters, dead, forget: true };
+    GOLDEN.check("request.collect", &collect);
     let nodes = Bytes::from_static(&[5, 0x80, 1]);
     let hashes = Bytes::from_static(&[1, 2, 3, 4, 5, 6, 7, 8]);
     let partitions = Bytes::from_static(&[0, 2, 3]);
     let groups = Request::Groups { head: head(None), partitions, size: 2, hashes: hashes.clone() };
-    check("request.groups", &groups);
+    GOLDEN.check("request.groups", &groups);
     let (depth, voters) = (20, Some([0x0d; 32].as_slice()));
-    check(
+    GOLDEN.check(
         "request.nodes",
         &Request::Nodes { head: head(voters), depth, nodes: nodes.clone(), hashes: hashes.clone() },
     );
     let counts = Bytes::from_static(&[2, 0]);
-    check("request.items", &Request::Items { head: head(None), depth, nodes: nodes.clone(), counts, hashes });
-    check("request.fetch", &Request::Fetch { head: head(None), depth: 52, nodes });
-    check("request.push", &Request::Push { head: head(Some(&[0x0d; 16])), records: records() });
+    GOLDEN.check(
+        "request.items",
+        &Request::Items { head: head(None), depth, nodes: nodes.clone(), counts, hashes },
+    );
+    GOLDEN.check("request.fetch", &Request::Fetch { head: head(None), depth: 52, nodes });
+    GOLDEN.check("request.push", &Request::Push { head: head(Some(&[0x0d; 16])), records: records() });
 }
 
 #[test]
 fn responses() {
     let answers = vec![Answer::Stale, Answer::Empty, Answer::Occupied];
-    check("response.compared", &Response::Compared { answers });
+    GOLDEN.check("response.compared", &Response::Compared { answers });
+    GOLDEN.check("response.collected", &Response::Collected { agreed: vec![true, false] });
     let stale = Bytes::from_static(&[0, 4, 1]);
-    check(
+    GOLDEN.check(
         "response.codes",
         &Response::Codes { stale: stale.clone(), codes: Bytes::from_static(&[0b10_01_00]) },
     );
     let found = Bytes::from_static(&[2, 0b10, 1, 2, 3, 4, 1, 0x8b, 0xcf, 0xe5, 0x68, 0, 0]);
-    check("response.items", &Response::Items { stale: stale.clone(), found });
-    check("response.records", &Response::Records { stale: stale.clone(), covered: 1, records: records() });
-    check("response.pushed", &Response::Pushed { stale, codes: Bytes::from_static(&[1]) });
-    check("response.refused", &Response::Refused);
+    GOLDEN.check("response.items", &Response::Items { stale: stale.clone(), found });
+    GOLDEN.check(
+        "response.records",
+        &Response::Records { stale: stale.clone(), covered: 1, records: records() },
+    );
+    GOLDEN.check("response.pushed", &Response::Pushed { stale, codes: Bytes::from_static(&[1]) });
+    GOLDEN.check("response.refused", &Response::Refused);
 }

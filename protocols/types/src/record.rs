@@ -233,6 +233,18 @@ impl Record {
         self.siblings.iter().map(|s| s.written_at).max().unwrap_or(0)
     }
 
+    /// Since when nothing of this lives, in milliseconds of Unix time: every sibling is a tombstone, or has expired,
+    /// and no operation is remembered that came later. `None` while a value does not expire.
+    #[must_use]
+    pub fn dead_since(&self) -> Option<u64> {
+        let operations = self.operations.iter().map(|o| Some(o.written_at));
+        let siblings = self.siblings.iter().map(|s| match s.content {
+            Content::Tombstone => Some(s.written_at),
+            Content::Value(_) => s.expires_at.map(|at| at.max(s.written_at)),
+        });
+        operations.chain(siblings).try_fold(0, |since, at| Some(since.max(at?)))
+    }
+
     /// The dot under which `operation` was applied, if it is remembered. What is a sibling is, however
     /// long ago that was.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use henge::store::memory::Memory;
-use henge::store::{MetaKey, ReadOp, Store, StoreError, StoreResult, WriteOp};
+use henge::store::{MetaKey, ReadOp, Records, Store, StoreError, StoreResult, WriteOp};
 use henge_types::{Clock, Content, Dot, Key, OperationId, Record, Sibling, codec};
 
 use crate::disk::Image;
@@ -66,6 +66,10 @@ impl Store for Bent {
     fn records(&self) -> u64 {
         self.inner.records()
     }
+
+    fn snapshot(&self) -> Records {
+        self.inner.snapshot()
+    }
 }
 
 impl Image for Bent {
@@ -85,8 +89,8 @@ impl Image for Bent {
         self.inner.fail_with(error);
     }
 
-    fn durable(&self, key: &Key) -> Option<Record> {
-        Image::durable(&self.inner, key)
+    fn kept(&self, key: &Key) -> [Record; 2] {
+        self.inner.kept(key)
     }
 }
 

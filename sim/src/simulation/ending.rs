@@ -20,6 +20,8 @@ const SETTLE: Duration = Duration::from_secs(180);
 const CONVERGE: Duration = Duration::from_secs(120);
 /// How long what was begun may take to end.
 const LEFTOVERS: Duration = Duration::from_secs(90);
+/// How long it may take until what is dead is forgotten: evictions put it off by the whole time once more.
+const COLLECT: Duration = Duration::from_secs(120);
 /// How often it is looked whether it is so far.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,6 +33,7 @@ impl Simulation<'_> {
         self.same_placement()?;
         self.converge()?;
         self.nothing_in_limbo()?;
+        self.dead_are_forgotten()?;
         self.wait(LEFTOVERS, Kind::Leftover, Self::leftover)
     }
 
@@ -57,7 +60,8 @@ impl Simulation<'_> {
         }
         for pid in self.staying() {
             self.world.wake_up(pid);
-            if self.world.is_poisoned(pid) {
+            // One that never joined may have been told only of peers that are gone: its operator starts it anew.
+            if self.world.is_poisoned(pid) || !self.world.has_saved(pid) {
                 self.world.crash(pid, Crash::Process);
             }
             self.wake_at(now + RESTART_AFTER, Wake::Start { pid });
@@ -86,6 +90,7 @@ impl Simulation<'_> {
     ) -> Result<(), Violation> {
         let end = self.world.now() + most;
         loop {
+            self.replace_evicted();
             let Some(what) = because(self) else { return Ok(()) };
             if self.world.now() >= end {
                 return Err(Violation { kind, key: None, what });
@@ -141,6 +146,41 @@ impl Simulation<'_> {
             }
             if first.get_or_insert_with(|| members.clone()) != &members {
                 return Some(format!("p{pid} sees other members than the first"));
+            }
+        }
+        None
+    }
+
+    // One that was evicted for too long does not come back with what it has: its operator gives it an empty disk.
+    fn replace_evicted(&mut self) {
+        for pid in self.staying() {
+            if self.world.is_evicted_for_good(pid) && self.world.is_running(pid) {
+                self.world.crash(pid, Crash::Disk);
+                let at = self.world.now() + RESTART_AFTER;
+                self.wake_at(at, Wake::Start { pid });
+            }
+        }
+    }
+
+    // What is dead goes everywhere, and nothing comes back with it.
+    fn dead_are_forgotten(&mut self) -> Result<(), Violation> {
+        if self.scenario.gc_grace.is_none() {
+            return Ok(());
+        }
+        self.wait(COLLECT, Kind::Leftover, Self::dead_left)?;
+        for key in self.all_keys() {
+            self.converge_key(&key)?;
+        }
+        Ok(())
+    }
+
+    fn dead_left(&mut self) -> Option<String> {
+        for key in self.all_keys() {
+            for pid in self.staying() {
+                let record = self.world.record(pid, &key)?;
+                if !record.is_empty() && record.dead_since().is_some() {
+                    return Some(format!("p{pid} still has the dead record of {key}"));
+                }
             }
         }
         None

@@ -39,6 +39,10 @@ impl World {
             }
         }
         for output in outputs {
+            // One that has stopped does nothing more of what it had decided beside that.
+            if !self.is_running(pid) {
+                break;
+            }
             self.carry_out(pid, output);
         }
         self.arm(pid);
@@ -71,6 +75,8 @@ impl World {
                     self.fail(format!("p{pid} answered command {} twice", command.0));
                 }
             }
+            // Nobody asks: what a backup writes is no part of the simulation.
+            Output::Snapshot { .. } => self.fail(format!("p{pid} takes a snapshot")),
             Output::Dial { peer, .. } => {
                 let to = self.pids.get(&peer).copied();
                 self.dial(pid, to, None);
@@ -112,6 +118,10 @@ impl World {
 
     fn on_event(&mut self, pid: Pid, event: &event::Event) {
         self.trace.tell(self.now, None, || format!("p{pid} {event:?}"));
+        if let event::Event::HintQuarantined { key, .. } = event {
+            // Only an operator can bring it back.
+            self.destroyed(Some(key));
+        }
         let Some(peer) = self.peers.get_mut(pid) else { return };
         if matches!(event, event::Event::Ready) {
             (peer.ready, peer.member, peer.expelled) = (true, true, false);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use henge::config::Config;
 use henge::core::{CommandId, Core, Input};
-use henge::store::{ReadOp, StoreError, StoreResult};
+use henge::store::{MetaKey, ReadOp, StoreError, StoreResult};
 use henge_client as client;
 use henge_types::{Key, PeerId, Record, Weight};
 
@@ -146,11 +146,11 @@ impl World {
     }
 
     /// Writes that no store of the ring has any more are lost.
-    fn destroyed(&mut self, only: Option<&Key>) {
+    pub(super) fn destroyed(&mut self, only: Option<&Key>) {
         let evicted = self.evicted();
         let peers = &self.peers;
         let stores = || peers.iter().filter(|p| !p.expelled && !evicted.contains(&p.id));
-        let survives = |key: &Key| stores().filter_map(|p| p.disk.image().durable(key)).collect();
+        let survives = |key: &Key| stores().map(|p| p.disk.image().kept(key)).collect();
         self.facts.on_destroyed(only, survives);
     }
 
@@ -388,10 +388,10 @@ impl World {
         self.peer(pid).is_some_and(|p| p.core.is_some() && p.ready)
     }
 
-    /// Whether there is any state on the disk of a peer.
+    /// Whether the disk of a peer knows which ring it is a member of.
     #[must_use]
     pub fn has_saved(&self, pid: Pid) -> bool {
-        self.peer(pid).is_some_and(|p| !p.disk.saved().is_empty())
+        self.peer(pid).is_some_and(|p| p.disk.saved().contains_key(&MetaKey::Ring))
     }
 
     /// Changes whom a peer is told to join at its next start.

@@ -111,6 +111,16 @@ impl World {
                     format!("p{pid} {key} merges [{}] {:?}: {result:?}", siblings.join(" "), record.clock())
                 });
             }
+            (WriteOp::Collect { dead, forget, .. }, StoreResult::Collected(agreed)) => {
+                for ((key, digest), _) in dead.iter().zip(agreed).filter(|(_, agreed)| **agreed) {
+                    if *forget {
+                        self.trace.tell(self.now, Some(key), || format!("p{pid} {key} is forgotten"));
+                        self.facts.on_forgotten(key, *digest);
+                    } else if let Some(record) = self.record(pid, key).filter(|r| r.digest() == *digest) {
+                        self.facts.on_dead(key, &record);
+                    }
+                }
+            }
             _ => {}
         }
     }

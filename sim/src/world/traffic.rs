@@ -243,7 +243,13 @@ fn key_of(request: &Request) -> Option<&Key> {
         | Request::Sync(_)
         | Request::Handoff(_)
         | Request::Client(
-            client::Request::Status | client::Request::Leave | client::Request::Remove { .. },
+            client::Request::Status
+            | client::Request::Leave
+            | client::Request::Remove { .. }
+            | client::Request::Weight { .. }
+            | client::Request::Repair { .. }
+            | client::Request::RepairProgress { .. }
+            | client::Request::Snapshot { .. },
         ) => None,
     }
 }

@@ -22,10 +22,10 @@ Exit codes:
   0  done
   1  not found
   2  usage: the input is wrong, and nothing was changed
-  3  unavailable: no peer, or too few replicas, could answer
+  3  unavailable: no peer, or too few replicas, could answer, or a repair was not through with all members
   4  outcome unknown: a write was sent, and may or may not have been done
   5  several siblings, and neither --all nor --json given
-  6  failed: a peer could not start, or an import left keys out")]
+  6  failed: a peer could not start, an import left keys out, or a repair records")]
 pub(crate) struct Cli {
     /// Log more to stderr (-v, -vv, -vvv); RUST_LOG sets it precisely
     #[arg(short, long, global = true, display_order = 900, action = clap::ArgAction::Count)]
@@ -46,6 +46,10 @@ pub(crate) enum Command {
     Locate(crate::locate::LocateArgs),
     Leave(crate::leave::LeaveArgs),
     Remove(crate::remove::RemoveArgs),
+    Repair(crate::repair::RepairArgs),
+    Weight(crate::weight::WeightArgs),
+    Snapshot(crate::snapshot::SnapshotArgs),
+    Quarantine(crate::quarantine::QuarantineArgs),
     Bench(crate::bench::BenchArgs),
 }
 

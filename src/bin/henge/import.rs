@@ -1,7 +1,7 @@
 //! `henge import`
 
 mod lines;
-mod load;
+pub(crate) mod load;
 mod ndjson;
 mod source;
 mod tree;

@@ -84,6 +84,8 @@ pub(crate) fn accepted(response: Response) -> Result<(), CliError> {
         | Response::Found { .. }
         | Response::NotFound { .. }
         | Response::Status(_)
+        | Response::Repair(_)
+        | Response::Snapshot(_)
         | Response::Located(_) => Err(henge::error::RequestError::WrongAnswer.into()),
     }
 }

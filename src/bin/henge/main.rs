@@ -12,11 +12,16 @@ mod leave;
 mod locate;
 mod output;
 mod put;
+mod quarantine;
 mod remove;
+mod repair;
+mod restore;
 mod run;
 mod signals;
+mod snapshot;
 mod status;
 mod table;
+mod weight;
 
 use std::process::ExitCode;
 
@@ -55,6 +60,10 @@ fn execute(command: Command) -> Result<Exit, CliError> {
             Command::Locate(args) => locate::run(args).await,
             Command::Leave(args) => leave::run(args).await,
             Command::Remove(args) => remove::run(args).await,
+            Command::Repair(args) => repair::run(args).await,
+            Command::Weight(args) => weight::run(args).await,
+            Command::Snapshot(args) => snapshot::run(args).await,
+            Command::Quarantine(args) => quarantine::run(args).await,
             Command::Bench(args) => bench::run(args).await,
             Command::Demo(args) => demo::run(args).await,
         }

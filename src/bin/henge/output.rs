@@ -67,9 +67,37 @@ pub(crate) fn bytes(bytes: u64) -> String {
     counted(bytes, "byte", "bytes")
 }
 
+/// A time in milliseconds of Unix time, to the second, in UTC.
+pub(crate) fn time(unix_ms: u64) -> String {
+    let (days, seconds) = (unix_ms / 86_400_000, unix_ms / 1000 % 86_400);
+    // Years that begin in March have their leap day at the end; 400 of them have 146,097 days.
+    let (era, day) = ((days + 719_468) / 146_097, (days + 719_468) % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + later;
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{date:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_told_in_utc() {
+        let told = [0, 951_782_399_999, 951_782_400_000, 1_700_000_000_000, 4_107_542_400_000].map(time);
+        let expected = [
+            "1970-01-01 00:00:00 UTC",
+            "2000-02-28 23:59:59 UTC",
+            "2000-02-29 00:00:00 UTC",
+            "2023-11-14 22:13:20 UTC",
+            "2100-03-01 00:00:00 UTC",
+        ];
+        assert_eq!(told, expected);
+    }
 
     #[test]
     fn amounts_are_told_in_the_largest_unit() {

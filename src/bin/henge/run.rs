@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use henge::client::parse_address;
-use henge::config::{Config, HINTS_MAX_BYTES};
+use henge::config::{Config, GC_GRACE, HINTS_MAX_BYTES, SYNC_INTERVAL};
 use henge::event::Event;
 use henge::node::{Node, NodeConfig, NodeEvent};
 use henge::store::StoreError;
@@ -16,7 +16,11 @@ use henge_types::{ClusterParams, Multiaddr, Weight, Zone};
 use crate::args::ClusterArgs;
 use crate::exit::{CliError, Exit};
 use crate::output;
+use crate::restore;
 use crate::signals::Signals;
+
+/// A year: longer is never.
+const SYNC_INTERVAL_MAX_SECONDS: u64 = 365 * 24 * 3600;
 
 /// Run a peer
 ///
@@ -31,7 +35,8 @@ use crate::signals::Signals;
 Examples:
   henge run
   henge run --data-dir ./second --join /ip4/127.0.0.1/tcp/4001
-  henge run --listen /ip4/192.168.1.7/tcp/4001 --zone cellar")]
+  henge run --listen /ip4/192.168.1.7/tcp/4001 --zone cellar
+  henge run --data-dir ./new --from-snapshot /backup/2026-11-21 --join /ip4/192.168.1.7/tcp/4001")]
 pub(crate) struct RunArgs {
     /// Where identity and records live [default: henge in the user's data directory, which is
     /// $XDG_DATA_HOME or ~/.local/share]
@@ -44,24 +49,36 @@ pub(crate) struct RunArgs {
     /// A peer of the ring to join; may be repeated
     #[arg(long, value_name = "MULTIADDR", value_parser = parse_address)]
     join: Vec<Multiaddr>,
+    /// Begin with the records of a snapshot, in an empty data directory. With --join it goes back to the ring
+    /// that it is of; without, a new ring is born of it. May be repeated: snapshots of several peers of one ring
+    #[arg(long, value_name = "DIR")]
+    from_snapshot: Vec<PathBuf>,
     #[command(flatten)]
     cluster: ClusterArgs,
     /// The failure domain of this peer: a data centre, a house. Copies are spread over zones
     #[arg(long, value_name = "NAME", value_parser = |name: &str| Zone::new(name))]
     zone: Option<Zone>,
-    /// The share of the ring that this peer takes
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=WEIGHT_MAX as i64))]
-    weight: u16,
+    /// The share of the ring that this peer takes, 1 to 64. The same as at the last start does not take back what
+    /// `henge weight` said since [default: that of the last time, at first 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=WEIGHT_MAX as i64))]
+    weight: Option<u16>,
     /// N, the copies of each record; fixed when the ring is born [default: 3, or that of the ring joined]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=REPLICAS_MAX as i64))]
     replicas: Option<u8>,
     /// How many bytes may wait here for one peer that is down
     #[arg(long, value_name = "BYTES", default_value_t = HINTS_MAX_BYTES)]
     hints_max_bytes: u64,
+    /// How often what is here is compared with the next member; 0 for never, except when `henge repair` asks
+    #[arg(long, value_name = "SECONDS", default_value_t = SYNC_INTERVAL.as_secs(), value_parser = clap::value_parser!(u64).range(..=SYNC_INTERVAL_MAX_SECONDS))]
+    sync_interval: u64,
     /// Evict members that are down for so long in the eyes of more than half of the ring (two minutes at
     /// least) [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(120..))]
     evict_after: Option<u64>,
+    /// For how long deleted keys are remembered: hints, snapshots and evicted peers that are older are not let in,
+    /// and the space is free after that; the same for all peers of a ring
+    #[arg(long, value_name = "SECONDS", default_value_t = GC_GRACE.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    gc_grace: u64,
     /// When a write counts as durable
     #[arg(long, value_enum, default_value_t = DurabilityArg::Fsync)]
     durability: DurabilityArg,
@@ -82,8 +99,10 @@ enum DurabilityArg {
 }
 
 pub(crate) async fn run(args: RunArgs) -> Result<Exit, CliError> {
-    let mut signals = Signals::new(args.stop_with_stdin)?;
+    let stop_with_stdin = args.stop_with_stdin;
+    // Before signals are caught: a snapshot that is being restored may be cut off.
     let config = node_config(args)?;
+    let mut signals = Signals::new(stop_with_stdin)?;
     // A signal during the start waits for its end: a store that is being opened is better closed than cut off.
     let started = Node::start(config).await;
     let mut node = started.map_err(|error| CliError::Failed(error.to_string()))?;
@@ -100,7 +119,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, CliError> {
                     report(event, &mut complaints);
                     if let Some(reason) = fatal {
                         node.stop().await;
-                        return Err(CliError::Failed(reason.to_owned()));
+                        return Err(CliError::Failed(reason));
                     }
                 }
                 None => return Err(CliError::Failed("the peer stopped by itself: see the log above".to_owned())),
@@ -120,33 +139,38 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, CliError> {
 }
 
 /// What a peer cannot go on from, so that whoever supervises it is told by its end.
-fn fatal(event: &NodeEvent) -> Option<&'static str> {
+fn fatal(event: &NodeEvent) -> Option<String> {
     let NodeEvent::Henge(event) = event else { return None };
-    if *event == Event::CannotJoin {
-        return Some("nobody that it was told to join will have this peer");
+    if let Event::CannotRestore(refusal) = event {
+        return Some(refusal.to_string());
     }
-    if *event == Event::EvictedForGood {
-        return Some(
-            "the ring evicted this peer so long ago that its data may bring back what was deleted since: \
-             keep the data directory if you may need it, and start with an empty one",
-        );
-    }
-    if matches!(event, Event::StoreFailed(StoreError::Poisoned { .. })) {
-        return Some("the store cannot be written: nothing is acknowledged until the peer is started again");
-    }
-    None
+    let reason = if *event == Event::CannotJoin {
+        "nobody that it was told to join will have this peer"
+    } else if *event == Event::EvictedForGood {
+        "the ring evicted this peer so long ago that its data may bring back what was deleted since: start with an \
+         empty data directory, and keep this one: `henge quarantine DIR` shows what it has, and imports what the \
+         ring lacks"
+    } else if matches!(event, Event::StoreFailed(StoreError::Poisoned { .. })) {
+        "the store cannot be written: nothing is acknowledged until the peer is started again"
+    } else {
+        return None;
+    };
+    Some(reason.to_owned())
 }
 
 fn node_config(args: RunArgs) -> Result<NodeConfig, CliError> {
     let usage = |error: &dyn std::error::Error| CliError::Usage(error.to_string());
-    let weight = Weight::new(args.weight).map_err(|error| usage(&error))?;
     let mut config = Config::new()
         .with_cluster(args.cluster.cluster)
         .with_join(args.join)
         .with_zone(args.zone)
-        .with_weight(weight)
         .with_hints_max_bytes(args.hints_max_bytes)
+        .with_gc_grace(Duration::from_secs(args.gc_grace))
+        .with_sync_interval((args.sync_interval > 0).then(|| Duration::from_secs(args.sync_interval)))
         .with_evict_after(args.evict_after.map(Duration::from_secs));
+    if let Some(weight) = args.weight {
+        config = config.with_weight(Weight::new(weight).map_err(|error| usage(&error))?);
+    }
     if let Some(replicas) = args.replicas {
         config = config.with_params(ClusterParams::new(replicas).map_err(|error| usage(&error))?);
     }
@@ -156,6 +180,9 @@ fn node_config(args: RunArgs) -> Result<NodeConfig, CliError> {
         DurabilityArg::Os => Durability::Os,
     };
     let directory = args.data_dir.map_or_else(default_directory, Ok)?;
+    if !args.from_snapshot.is_empty() {
+        restore::run(&directory, &args.from_snapshot, !config.join().is_empty(), config.gc_grace())?;
+    }
     Ok(NodeConfig::new(directory).with_config(config).with_listen(args.listen).with_durability(durability))
 }
 

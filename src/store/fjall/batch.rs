@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use ::fjall::{Keyspace, Slice};
 use bytes::Bytes;
 use henge_types::tree::{ItemHash, LEAF_DEPTH, Node};
-use henge_types::{ActorId, Key, Partition, PartitionCount, Position, Record};
+use henge_types::{ActorId, Key, Partition, PartitionCount, Position, Record, RecordDigest};
 
 use super::hints::{HintChange, put_hints};
 use super::leaves::{Leaves, put_leaves};
@@ -20,6 +20,7 @@ use crate::store::{MetaKey, StoreError, StoreResult, WriteOp};
 pub(super) struct Batch<'a> {
     pub(super) store: &'a Fjall,
     records: BTreeMap<Vec<u8>, Option<Slice>>,
+    removed: u64,
     leaves: Leaves,
     damaged: BTreeMap<Vec<u8>, Option<Slice>>,
     pub(super) hints: BTreeMap<Key, HintChange>,
@@ -32,6 +33,7 @@ impl<'a> Batch<'a> {
         Self {
             store,
             records: BTreeMap::new(),
+            removed: 0,
             leaves: Leaves::default(),
             damaged: BTreeMap::new(),
             hints: BTreeMap::new(),
@@ -58,6 +60,9 @@ impl<'a> Batch<'a> {
                     .unwrap_or_else(StoreResult::Failed)
             }
             Target::Many(records) => self.merge_many(records).unwrap_or_else(StoreResult::Failed),
+            Target::Collect { dead, until_unix_ms, forget } => {
+                self.collect(&dead, until_unix_ms, forget).unwrap_or_else(StoreResult::Failed)
+            }
             Target::Partition { count, partition, limit } => {
                 self.drop_partition(count, partition, limit).unwrap_or_else(StoreResult::Failed)
             }
@@ -77,6 +82,25 @@ impl<'a> Batch<'a> {
             merged.push(result);
         }
         Ok(StoreResult::MergedMany(merged))
+    }
+
+    fn collect(
+        &mut self,
+        dead: &[(Key, RecordDigest)],
+        until_unix_ms: u64,
+        forget: bool,
+    ) -> Result<StoreResult, StoreError> {
+        let mut collected = Vec::with_capacity(dead.len());
+        for (key, digest) in dead {
+            let place = place(key);
+            let (slot, old) = self.look(&place)?;
+            let (may_go, is_there) = change::may_go(&slot, *digest, until_unix_ms);
+            if forget && may_go && is_there {
+                self.change(place, old, Change::Remove)?;
+            }
+            collected.push(may_go);
+        }
+        Ok(StoreResult::Collected(collected))
     }
 
     fn drop_partition(
@@ -151,6 +175,11 @@ impl<'a> Batch<'a> {
             }
             Err(error) => Ok((self.quarantine(place, bytes.as_deref(), &error.to_string()), None)),
         }
+    }
+
+    /// How many records it removes.
+    pub(super) fn removed(&self) -> u64 {
+        self.removed
     }
 
     /// Writes everything at once; with nothing to write the disk is not touched.
@@ -239,6 +268,7 @@ impl<'a> Batch<'a> {
     }
 
     fn remove(&mut self, place: Vec<u8>, old: Option<ItemHash>) {
+        self.removed += 1;
         self.leaves.change(leaf_of(&place), old, None);
         self.records.insert(place, None);
     }

@@ -67,6 +67,10 @@ pub(super) fn corrupt(path: &Path, reason: impl Into<String>) -> StoreError {
     StoreError::Corrupt { path: path.display().to_string(), reason: reason.into() }
 }
 
+pub(super) fn unreadable(path: &Path) -> StoreError {
+    corrupt(path, "a table of records has blocks that cannot be read")
+}
+
 fn io_cause(e: &Error) -> Option<&io::Error> {
     if let Error::Io(e) | Error::Storage(LsmError::Io(e)) = e { Some(e) } else { None }
 }

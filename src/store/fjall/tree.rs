@@ -10,7 +10,7 @@ use bytes::Bytes;
 use henge_types::tree::{Item, LEAF_BYTES, LEAF_DEPTH, Leaf, Node, Summary};
 use henge_types::{Key, Partition, PartitionCount, Position};
 
-use super::value::Head;
+use super::value::{self, Head};
 use super::{Fjall, error};
 use crate::store::roots::Roots;
 use crate::store::{StoreError, StoreResult};
@@ -83,6 +83,36 @@ impl Fjall {
         StoreResult::Records(records)
     }
 
+    /// Keys whose records are dead since `until_unix_ms` or longer. Those that cannot be read are none.
+    pub(super) fn dead(
+        &self,
+        count: PartitionCount,
+        partitions: &[Partition],
+        until_unix_ms: u64,
+        max: usize,
+    ) -> Result<StoreResult, StoreError> {
+        let mut dead = Vec::new();
+        for partition in partitions {
+            self.scan(Node::of_partition(*partition, count), &mut |place, value| {
+                // Most records are too young, which their heads tell.
+                let old = Head::read(&value).is_ok_and(|head| head.newest_at <= until_unix_ms);
+                if let Some(record) = old.then(|| value::decode(&value).ok()).flatten()
+                    && record.dead_since().is_some_and(|since| since <= until_unix_ms)
+                {
+                    dead.push((place, record.digest()));
+                }
+                dead.len() < max
+            })?;
+        }
+        let mut whole = Vec::with_capacity(dead.len());
+        for (place, digest) in dead {
+            if let Some(key) = key_of(&place).filter(|_| !self.is_damaged(&place).unwrap_or(true)) {
+                whole.push((key, digest));
+            }
+        }
+        Ok(StoreResult::Dead(whole))
+    }
+
     pub(super) fn roots(&self) -> MutexGuard<'_, Roots> {
         // Nothing in there can panic halfway through a change.
         self.roots.lock().unwrap_or_else(PoisonError::into_inner)
@@ -99,7 +129,7 @@ impl Fjall {
     }
 
     pub(super) fn unreadable(&self) -> StoreError {
-        error::corrupt(self.directory.path(), "a table of records has blocks that cannot be read")
+        error::unreadable(self.directory.path())
     }
 
     /// Builds the leaves of a store that has none.
@@ -311,6 +341,6 @@ fn decode(bytes: &[u8]) -> Option<Leaf> {
     leaf.try_into().ok().map(Leaf::from_bytes)
 }
 
-fn key_of(place: &[u8]) -> Option<Key> {
+pub(super) fn key_of(place: &[u8]) -> Option<Key> {
     Key::new(Bytes::copy_from_slice(place.get(8..)?)).ok()
 }

@@ -12,7 +12,7 @@ const DIGEST_BYTES: usize = 32;
 /// What stands before the record itself.
 pub(super) struct Head {
     pub(super) digest: RecordDigest,
-    newest_at: u64,
+    pub(super) newest_at: u64,
 }
 
 impl Head {

@@ -103,6 +103,22 @@ impl Image {
         StoreResult::Records(records)
     }
 
+    pub(super) fn dead(
+        &self,
+        count: PartitionCount,
+        partitions: &[Partition],
+        until_unix_ms: u64,
+        max: usize,
+    ) -> StoreResult {
+        let dead = |(place, entry): (&Place, &Entry)| {
+            let record = entry.record.as_ref().filter(|_| !entry.damaged)?;
+            let old = record.dead_since().is_some_and(|since| since <= until_unix_ms);
+            old.then(|| (place.1.clone(), record.digest()))
+        };
+        let below = partitions.iter().flat_map(|p| self.below(Node::of_partition(*p, count)));
+        StoreResult::Dead(below.filter_map(dead).take(max).collect())
+    }
+
     /// Whatever is stored below `node`, in order.
     pub(super) fn below(&self, node: Node) -> impl Iterator<Item = (&Place, &Entry)> {
         // No key sorts before a position and nothing: one byte is the shortest, and 0 the least.

@@ -47,7 +47,7 @@ impl<'a> Writer<'a> {
         let mut batch = Vec::with_capacity(tickets.len() + 1);
         for (ticket, result) in tickets.into_iter().zip(results) {
             let save = matches!(result, StoreResult::Saved);
-            dirty |= changes(&result);
+            dirty |= result.is_change();
             let durable = !(save || (dirty && self.durability == Durability::Fsync));
             if !durable {
                 waits = Some(ticket);
@@ -108,35 +108,6 @@ impl<'a> Writer<'a> {
     fn until_sync(&self) -> Option<Duration> {
         let since = self.unsynced_since?;
         Some((since + SYNC_INTERVAL).saturating_duration_since(now()))
-    }
-}
-
-/// Whether the store holds something that it did not hold before.
-fn changes(result: &StoreResult) -> bool {
-    match result {
-        // A write that is repeated may have made a hint wait for one primary more.
-        StoreResult::Updated { .. }
-        | StoreResult::Merged { changed: true, .. }
-        | StoreResult::Dropped { records: 1.., .. }
-        | StoreResult::Repaired
-        | StoreResult::Saved => true,
-        StoreResult::MergedMany(merged) => merged.iter().any(|m| matches!(m, Ok(m) if m.changed)),
-        // A hint that was dropped and comes back in a crash is delivered again.
-        StoreResult::HintDropped { .. }
-        | StoreResult::Merged { changed: false, .. }
-        | StoreResult::Dropped { records: 0, .. }
-        | StoreResult::Record(_)
-        | StoreResult::Records(_)
-        | StoreResult::Summaries { .. }
-        | StoreResult::Items { .. }
-        | StoreResult::Hint(_)
-        | StoreResult::Hints { .. }
-        | StoreResult::HintQueues { .. }
-        | StoreResult::Occupied(_)
-        | StoreResult::DamagedKeys(_)
-        | StoreResult::Refused(_)
-        | StoreResult::Damaged
-        | StoreResult::Failed(_) => false,
     }
 }
 

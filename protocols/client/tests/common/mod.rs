@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use henge_client::{
-    Accuser, Get, HintQueue, Hop, Located, LocatedVoter, Member, MemberPhase, Request, Response, Status,
-    Supersede, Value, WriteOptions,
+    Accuser, Get, HintQueue, Hop, Located, LocatedVoter, Member, MemberPhase, Repair, RepairId, RepairMember,
+    RepairState, Request, Response, Snapshot, SnapshotState, Status, Supersede, Value, WriteOptions,
 };
 use henge_types::{
     ActorId, Clock, ClusterParams, Context, Custody, Dot, Incarnation, Key, MemberState, OperationId,
-    PartitionCount, PeerId, RingId, RingSecret, Zone,
+    Partition, PartitionCount, PeerId, RingId, RingSecret, Zone,
 };
 use libp2p_identity::Keypair;
 
@@ -91,6 +91,18 @@ pub fn status() -> Status {
     }
 }
 
+pub fn snapshot() -> Snapshot {
+    Snapshot {
+        directory: "/backup/1".to_owned(),
+        taken_at: 1_700_000_000_000,
+        records: 12,
+        records_expected: 1_234,
+        bytes: 1_258_291,
+        damaged: 1,
+        state: SnapshotState::Running,
+    }
+}
+
 pub fn located() -> Located {
     let voter = |seed: u8, owner, custody, zone: Option<&str>| LocatedVoter {
         peer: peer(seed),
@@ -110,6 +122,30 @@ pub fn located() -> Located {
     }
 }
 
+/// A member in each state.
+pub fn repair() -> Repair {
+    let member =
+        |seed, compared, state| RepairMember { peer: peer(seed), partitions: 16_384, compared, state };
+    Repair {
+        id: RepairId(0x0123_4567_89ab_cdef),
+        partition: None,
+        elapsed_ms: 1_250,
+        members: vec![
+            member(2, 16_384, RepairState::Through),
+            member(3, 512, RepairState::Comparing),
+            member(4, 0, RepairState::Waiting),
+            member(5, 0, RepairState::Unreachable),
+            member(6, 12, RepairState::Failed),
+        ],
+        keys_compared: 3_000,
+        records_pulled: 7,
+        bytes_pulled: 1_258_291,
+        records_pushed: 1,
+        bytes_pushed: 250,
+        records_left: 0,
+    }
+}
+
 pub fn responses() -> Vec<Response> {
     let value = Value { value: b"blue"[..].into(), written_at: 5, expires_at: Some(9) };
     vec![
@@ -117,10 +153,20 @@ pub fn responses() -> Vec<Response> {
         Response::Found { context: context(), siblings: vec![value], answers: 2, hinted: 0 },
         Response::Status(status()),
         Response::Located(located()),
+        Response::Repair(repair()),
+        Response::Snapshot(Some(snapshot())),
         Response::Failed(henge_client::Failure::BadRequest { reason: "so".to_owned() }),
     ]
 }
 
 pub fn requests() -> Vec<Request> {
-    vec![put(), delete(), Request::Locate { key: key() }, Request::Get(get())]
+    vec![
+        put(),
+        delete(),
+        Request::Locate { key: key() },
+        Request::Get(get()),
+        Request::Weight { weight: 64 },
+        Request::Repair { partition: Some(Partition(9)) },
+        Request::RepairProgress { id: repair().id },
+    ]
 }

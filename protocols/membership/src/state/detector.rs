@@ -280,6 +280,7 @@ impl State {
             if self.links.contains(&peer) {
                 self.detector.probes.begin(&peer, at + self.probe_timeout());
                 self.links.want(peer, Kind::Probe);
+                self.links.want_at(peer, Kind::Reprobe, at + self.probe_timeout() / 2);
             } else if self.detector.probes.fail(&peer, in_a_period(&mut self.rng, at)) {
                 self.suspect(&peer);
             }

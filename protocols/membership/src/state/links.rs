@@ -12,6 +12,8 @@ use crate::limits::LINKS_MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Probe,
+    /// A second probe while the first is not answered: either may be lost on its way.
+    Reprobe,
     Join,
     Push,
     Fetch,
@@ -35,6 +37,7 @@ impl Slot {
 #[derive(Debug, Default)]
 pub(super) struct Link {
     probe: Slot,
+    reprobe: Slot,
     join: Slot,
     push: Slot,
     fetch: Slot,
@@ -53,6 +56,7 @@ impl Link {
     fn slot(&mut self, kind: Kind) -> &mut Slot {
         match kind {
             Kind::Probe => &mut self.probe,
+            Kind::Reprobe => &mut self.reprobe,
             Kind::Join => &mut self.join,
             Kind::Push => &mut self.push,
             Kind::Fetch => &mut self.fetch,
@@ -62,7 +66,7 @@ impl Link {
 }
 
 /// All connected peers. Bounded by [`LINKS_MAX`], and by it everything else here: each link has
-/// five slots, and each slot at most one entry in each index.
+/// six slots, and each slot at most one entry in each index.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     links: BTreeMap<PeerId, Link>,

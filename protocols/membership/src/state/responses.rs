@@ -40,9 +40,11 @@ impl State {
             (Kind::Exchange, Response::Exchanged { updates, wanted, accused }) => {
                 self.on_exchanged(peer, updates, &wanted, accused, now);
             }
-            (Kind::Probe, Response::Alive { member }) => self.on_alive(peer, member, now),
+            (Kind::Probe | Kind::Reprobe, Response::Alive { member }) => self.on_alive(peer, member, now),
             // It runs, but not as the member that was meant.
-            (Kind::Probe, Response::Refused(_)) => self.on_failure(peer, kind, Failure::Lost, now),
+            (Kind::Probe | Kind::Reprobe, Response::Refused(_)) => {
+                self.on_failure(peer, kind, Failure::Lost, now)
+            }
             (_, Response::Refused(refusal)) => self.on_refused(peer, kind, refusal, now),
             (
                 _,
@@ -62,6 +64,7 @@ impl State {
         let retry_at = now.monotonic + RETRY;
         match (kind, failure) {
             (Kind::Probe, _) => self.on_probe_lost(peer, now),
+            (Kind::Reprobe, _) => {}
             (Kind::Join, Failure::Unsupported) => {
                 self.on_refused(peer, kind, Refusal::OtherCluster { cluster: self.cluster.clone() }, now);
             }

@@ -108,7 +108,11 @@ impl State {
     pub(super) fn poll_send(&mut self) -> Option<Action> {
         while let Some((peer, kind, token)) = self.links.next_request() {
             if let Some(request) = self.request(peer, kind) {
-                let timeout = if kind == Kind::Probe { self.probe_timeout() } else { REQUEST_TIMEOUT };
+                let timeout = match kind {
+                    Kind::Probe => self.probe_timeout(),
+                    Kind::Reprobe => self.probe_timeout() / 2,
+                    Kind::Join | Kind::Push | Kind::Fetch | Kind::Exchange => REQUEST_TIMEOUT,
+                };
                 return Some(Action::Send { peer, token, timeout, request });
             }
             self.links.complete(token);
@@ -123,12 +127,12 @@ impl State {
             return asked.then(|| Request::Join { params: self.params, ring: self.view.ring() });
         }
         let ring = self.view.ring()?;
-        if kind == Kind::Probe {
+        if matches!(kind, Kind::Probe | Kind::Reprobe) {
             return self.probes(&peer).then_some(Request::Probe { ring });
         }
         let link = self.links.get_mut(&peer)?;
         match kind {
-            Kind::Join | Kind::Probe => None,
+            Kind::Join | Kind::Probe | Kind::Reprobe => None,
             Kind::Push => {
                 let owed = take_some(&mut link.owed, UPDATES_MAX);
                 // Each may be a proof and accusations that wait.

@@ -28,7 +28,9 @@ impl Session {
             | Response::Items { stale, .. }
             | Response::Records { stale, .. }
             | Response::Pushed { stale, .. } => unpack_partitions(stale, self.terms.count)?,
-            Response::Compared { .. } | Response::Refused => return Err(Fault::Unexpected),
+            Response::Compared { .. } | Response::Collected { .. } | Response::Refused => {
+                return Err(Fault::Unexpected);
+            }
         };
         self.stale.extend(stale.into_iter().filter(|p| self.tallies.contains_key(p)));
         // What is found to be malformed leaves behind what was awaited.
@@ -64,6 +66,9 @@ impl Session {
         codes: &[u8],
     ) -> Result<Effect, Fault> {
         let codes = unpack_codes(codes, partitions.len().div_ceil(size))?;
+        let verdicts = own.chunks(size).zip(&codes).filter(|(_, code)| size == 1 || **code == code::EQUAL);
+        let covered = verdicts.flat_map(|(group, _)| group).map(|summary| summary.items).sum::<u64>();
+        self.progress.items_covered += covered;
         if size == 1 {
             let node = |p: &Partition| Node::of_partition(*p, self.terms.count);
             let nodes = partitions.iter().map(node).zip(own.iter().map(|summary| summary.items)).collect();

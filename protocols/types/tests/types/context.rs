@@ -36,6 +36,7 @@ proptest! {
         prop_assert!(printed.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
         let parsed: Context = printed.parse().unwrap();
         prop_assert_eq!(&parsed, &context);
+        prop_assert_eq!(parsed.unsealed_clock(), Some(seen.clone()));
         prop_assert_eq!(parsed.open(ring, &secret, &key), Ok(seen));
         let sent: Context = codec::decode(&codec::encode(&context).unwrap()).unwrap();
         prop_assert_eq!(sent, context);

@@ -17,10 +17,10 @@ use super::source::{Bad, Entries, Entry};
 use crate::output;
 
 /// How often one put is tried at most.
-const TRIES_MAX: u32 = 6;
+pub(crate) const TRIES_MAX: u32 = 6;
 
 /// The pause before the second try; each further one is twice as long.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 /// How the puts are done.
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +103,7 @@ async fn put(handle: &Handle, entry: Entry, timeout: Duration) -> (Key, Result<(
 }
 
 /// Whether the same put may be done a little later.
-fn is_passing(error: &RequestError) -> bool {
+pub(crate) fn is_passing(error: &RequestError) -> bool {
     matches!(
         error,
         RequestError::Unreachable { .. }

@@ -11,21 +11,21 @@ const RESERVE_BYTES: u64 = 64 << 20;
 /// Bytes written between two looks at the disk.
 const LOOK_EVERY_BYTES: u64 = 4 << 20;
 
-pub(super) struct Space {
+pub(crate) struct Space {
     path: PathBuf,
     unlooked_bytes: AtomicU64,
     full: AtomicBool,
 }
 
 impl Space {
-    pub(super) fn new(path: &Path) -> Self {
+    pub(crate) fn new(path: &Path) -> Self {
         // The first write looks.
         let unlooked_bytes = AtomicU64::new(LOOK_EVERY_BYTES);
         Self { path: path.to_owned(), unlooked_bytes, full: AtomicBool::new(false) }
     }
 
     /// Whether a record of `bytes` may be stored.
-    pub(super) fn admits(&self, bytes: usize) -> bool {
+    pub(crate) fn admits(&self, bytes: usize) -> bool {
         let bytes = bytes as u64;
         let unlooked = self.unlooked_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if unlooked >= LOOK_EVERY_BYTES || self.full.load(Ordering::Relaxed) {
@@ -35,18 +35,18 @@ impl Space {
         !self.full.load(Ordering::Relaxed)
     }
 
-    pub(super) fn full(&self) -> StoreError {
+    pub(crate) fn full(&self) -> StoreError {
         StoreError::Full { path: self.path.display().to_string() }
     }
 }
 
 /// What an unprivileged process may still write; all there is where the system does not say.
 #[cfg(unix)]
-fn free_bytes(path: &Path) -> u64 {
+pub(crate) fn free_bytes(path: &Path) -> u64 {
     rustix::fs::statvfs(path).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 #[cfg(not(unix))]
-fn free_bytes(_path: &Path) -> u64 {
+pub(crate) fn free_bytes(_path: &Path) -> u64 {
     u64::MAX
 }
