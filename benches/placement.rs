@@ -1,12 +1,20 @@
-//! How long a placement takes, how even it is, and what a join or a leave moves:
-//! `cargo bench --bench placement`.
+//! How long a placement takes, how even it is, what a join or a leave moves, and what following the
+//! custody of members takes: `cargo bench --bench placement`.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use henge::ownership::Ownership;
 use henge::placement::{Placed, Placement};
-use henge_types::{ClusterParams, Partition, PeerId, Weight, Zone};
+use henge::rebalance::{Around, Rebalance};
+use henge_membership::{Update, View};
+use henge_types::member::Signer;
+use henge_types::{
+    ClusterParams, Custody, CustodyMap, Incarnation, MemberRecord, MemberState, Now, Partition, PeerId,
+    RingId, SignedMember, Weight, Zone,
+};
 use sha2::{Digest, Sha256};
 
 const ROUNDS: usize = 20;
@@ -46,6 +54,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             quality(count, kind, &params)?;
         }
     }
+    println!(
+        "\n{:>6} {:<26} {:>9} {:>10} {:>10}",
+        "peers", "voters of all, and a plan", "best ms", "median ms", "worst ms"
+    );
+    for count in [4, 100] {
+        Members::settled(count, &params)?.time_changes()?;
+    }
     Ok(())
 }
 
@@ -61,20 +76,120 @@ fn placed(number: u32, (weight, zone): (u16, Option<u32>)) -> Result<Placed, Box
     Ok(Placed { peer: PeerId::from_bytes(&id)?, weight: Weight::new(weight)?, zone })
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn time(count: u32, kind: &Kind, params: &ClusterParams) -> Result<(), Box<dyn Error>> {
     let peers = peers(count, kind)?;
-    let mut took: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let begun = Instant::now();
-            black_box(Placement::compute(black_box(&peers), params));
-            begun.elapsed().as_secs_f64() * 1e3
-        })
-        .collect();
+    let took = (0..ROUNDS).map(|_| timed(|| drop(black_box(Placement::compute(black_box(&peers), params)))));
+    print(count, kind.0, took.collect());
+    Ok(())
+}
+
+/// In milliseconds.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn timed(work: impl FnOnce()) -> f64 {
+    let begun = Instant::now();
+    work();
+    begun.elapsed().as_secs_f64() * 1e3
+}
+
+fn print(count: u32, what: &str, mut took: Vec<f64>) {
     took.sort_unstable_by(f64::total_cmp);
     let [best, median, worst] = [0, ROUNDS / 2, ROUNDS - 1].map(|i| took.get(i).copied().unwrap_or(f64::NAN));
-    println!("{count:>6} {:<26} {best:>9.2} {median:>10.2} {worst:>10.2}", kind.0);
-    Ok(())
+    println!("{count:>6} {what:<26} {best:>9.2} {median:>10.2} {worst:>10.2}");
+}
+
+const RING: RingId = RingId([1; 16]);
+
+/// Leaves signatures out of the figures.
+struct Trusting;
+
+impl Signer for Trusting {
+    fn sign(&self, _: &[u8]) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn verify(&self, _: &PeerId, _: &[u8], _: &[u8]) -> bool {
+        true
+    }
+}
+
+/// Members that are full for what they own.
+struct Members {
+    params: ClusterParams,
+    view: View,
+    custody: Vec<(PeerId, CustodyMap)>,
+    counter: u64,
+}
+
+impl Members {
+    fn settled(count: u32, params: &ClusterParams) -> Result<Self, Box<dyn Error>> {
+        let peers = (0..count).map(|n| placed(n, (1, None))).collect::<Result<Vec<_>, _>>()?;
+        let placement = Placement::compute(&peers, params);
+        let view = View::new(RING, params.partitions());
+        let mut members = Self { params: *params, view, custody: Vec::new(), counter: 0 };
+        for Placed { peer, .. } in peers {
+            let mut custody = CustodyMap::uniform(params.partitions(), Custody::None);
+            placement.owned_partitions(&peer).for_each(|partition| custody.set(partition, Custody::Full));
+            members.declare(peer, &custody)?;
+            members.custody.push((peer, custody));
+        }
+        Ok(members)
+    }
+
+    fn declare(&mut self, peer: PeerId, custody: &CustodyMap) -> Result<(), Box<dyn Error>> {
+        self.counter += 1;
+        let record = MemberRecord {
+            ring: RING,
+            peer,
+            incarnation: Incarnation(1),
+            counter: self.counter,
+            state: MemberState::Active,
+            weight: Weight::default(),
+            zone: None,
+            addresses: Vec::new(),
+            custody: custody.digest(),
+            records: 0,
+            wire: (1, 1),
+            suspects: Vec::new(),
+            evictions: 0,
+        };
+        let update =
+            Update { member: SignedMember::sign(record, &Trusting)?, custody: Some(custody.clone()) };
+        let now = Now { monotonic: Duration::ZERO, unix_ms: 0 };
+        self.view.merge(update, &Trusting, now)?;
+        Ok(())
+    }
+
+    /// From nothing, and after one member became part of 512 partitions or full again.
+    fn time_changes(mut self) -> Result<(), Box<dyn Error>> {
+        let count = u32::try_from(self.custody.len())?;
+        let mut ownership = Ownership::new(RING, self.params);
+        let from_nothing =
+            (0..ROUNDS).map(|_| timed(|| self.look(&mut Ownership::new(RING, self.params)))).collect();
+        print(count, "from nothing", from_nothing);
+        self.look(&mut ownership);
+        let (peer, mut custody) = self.custody.first().cloned().ok_or("no peers")?;
+        let some: Vec<Partition> =
+            custody.iter().filter(|(_, c)| *c == Custody::Full).map(|(p, _)| p).take(512).collect();
+        let mut took = Vec::new();
+        for round in 0..ROUNDS {
+            let to = if round % 2 == 0 { Custody::Part } else { Custody::Full };
+            some.iter().for_each(|partition| custody.set(*partition, to));
+            self.declare(peer, &custody)?;
+            took.push(timed(|| self.look(&mut ownership)));
+        }
+        print(count, "512 changed", took);
+        print(count, "nothing changed", (0..ROUNDS).map(|_| timed(|| self.look(&mut ownership))).collect());
+        Ok(())
+    }
+
+    fn look(&self, ownership: &mut Ownership) {
+        let Some((me, _)) = self.custody.last() else { return };
+        let none = BTreeSet::new();
+        let around =
+            Around { me: *me, params: &self.params, closing: &none, leftovers: &none, pulled: &none };
+        let partitions = self.params.partitions().all().map(|p| (p, ownership.voters(&self.view, p)));
+        black_box(Rebalance::default().plan(&around, partitions, |_| true));
+    }
 }
 
 /// The fullest and the emptiest peer in relation to their shares, and what a run of ten joins and ten

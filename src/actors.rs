@@ -85,7 +85,13 @@ impl Stretches {
     /// The actor that this peer is for `partition`.
     #[must_use]
     pub fn actor(&self, me: &PeerId, incarnation: Incarnation, partition: Partition) -> ActorId {
-        ActorId::derive(me, incarnation, self.stretches.get(partition.index()).copied().unwrap_or(0))
+        ActorId::derive(me, incarnation, self.stretch(partition))
+    }
+
+    /// The stretch that the actor of `partition` is derived from.
+    #[must_use]
+    pub fn stretch(&self, partition: Partition) -> u64 {
+        self.stretches.get(partition.index()).copied().unwrap_or(0)
     }
 }
 

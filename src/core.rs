@@ -290,7 +290,7 @@ impl Core {
     /// A name for a write; `None` until what it rests on is saved. An actor whose stretch is not
     /// could be taken again after a crash.
     fn next_dot(&mut self, partition: Partition) -> Option<Dot> {
-        let saved = self.member.as_ref().is_some_and(|m| !m.changing);
+        let saved = self.member.as_ref().is_some_and(|m| m.stretches.stretch(partition) < m.saved_stretches);
         let actor = self.actor(partition).filter(|_| saved)?;
         self.take_dot(actor)
     }
@@ -299,13 +299,13 @@ impl Core {
     fn next_fallback_dot(&mut self) -> Option<Dot> {
         let (me, incarnation) = (self.me, self.membership.incarnation());
         let member = self.member.as_mut()?;
-        if member.changing {
-            return None;
-        }
         if std::mem::take(&mut self.fallback_forgot) {
             self.stats.actors_renewed += 1;
             member.stretches.begin_fallback();
             self.save_custody();
+            return None;
+        }
+        if member.stretches.fallback >= member.saved_stretches {
             return None;
         }
         let actor = member.stretches.fallback_actor(&me, incarnation);

@@ -100,6 +100,8 @@ pub struct Around<'a> {
     pub closing: &'a BTreeSet<Partition>,
     /// Partitions without custody in which something is left, that must go first.
     pub leftovers: &'a BTreeSet<Partition>,
+    /// Partitions that are being pulled from somebody.
+    pub pulled: &'a BTreeSet<Partition>,
 }
 
 impl Rebalance {
@@ -182,17 +184,16 @@ impl Rebalance {
             plan.full.push(partition);
             return;
         }
-        let mut want = need.answers.saturating_sub(answers);
-        for voter in asked {
+        let want = need.answers.saturating_sub(answers);
+        // From one after the other: two at once would bring the same records.
+        let mut pulls = around.pulled.contains(&partition);
+        for voter in asked.iter().filter(|v| !covered(v) && reachable(&v.peer)).take(want) {
             let to = match acquiring.heard.get(&voter.peer) {
-                Some(Heard::Covered) => continue,
-                Some(Heard::Occupied) => &mut plan.pull,
                 None => &mut plan.compare,
+                Some(_) if std::mem::replace(&mut pulls, true) => continue,
+                Some(_) => &mut plan.pull,
             };
-            if want > 0 && reachable(&voter.peer) {
-                want -= 1;
-                to.entry(voter.peer).or_default().push((partition, digest));
-            }
+            to.entry(voter.peer).or_default().push((partition, digest));
         }
     }
 
@@ -335,3 +336,6 @@ fn owners_are_full(voters: &Voters) -> bool {
     let mut owners = voters.as_slice().iter().filter(|v| v.owner).peekable();
     owners.peek().is_some() && owners.all(|v| v.custody == Custody::Full)
 }
+
+#[cfg(test)]
+mod tests;

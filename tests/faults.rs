@@ -1,8 +1,9 @@
 //! Real peers are killed, stopped, and robbed of their disks while clients read and write, and nothing
 //! acknowledged is lost.
 //!
-//! `HENGE_TEST_REPEAT` sets how often each fault that is measured is repeated (default 1). With
-//! `--nocapture`, lines that begin with `faults:` tell what the clients noticed.
+//! `HENGE_TEST_REPEAT` sets how often each fault that is measured is repeated (default 1), `HENGE_TEST_ANSWERS` how many
+//! answers of each client latencies are taken from (default 60), `HENGE_TEST_KEYS` how many keys are put while a peer
+//! hangs (default 300). With `--nocapture`, lines that begin with `faults:` tell what the clients noticed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,7 +24,7 @@ use support::history::{Contents, Entry, History, Op, Over};
 use support::launch::Launcher;
 use support::load::{Demand, KEYS, Load, key_bytes, values};
 use support::process::Peer;
-use support::{now, wait_for};
+use support::{now, setting, wait_for};
 
 /// Five, so that two may die and N = 3 are left.
 const PEERS: usize = 5;
@@ -42,7 +43,7 @@ const SMALL_DISK_BYTES: usize = 96 << 20;
 static ONE_RING: Mutex<()> = Mutex::new(());
 
 fn repeat() -> usize {
-    std::env::var("HENGE_TEST_REPEAT").map_or(1, |n| n.parse().expect("a number of repetitions"))
+    setting("HENGE_TEST_REPEAT", 1)
 }
 
 /// Five settled peers. Dropped before the next ring starts.
@@ -196,21 +197,90 @@ fn clients_see_no_error_when_two_peers_are_killed_at_once() {
 
 #[test]
 fn requests_go_on_while_a_peer_hangs() {
+    let answers = setting("HENGE_TEST_ANSWERS", PROGRESS);
     let ring = Ring::start();
     let load = ring.load();
     for round in 0..repeat() {
         let victim = &ring.peers[round % PEERS];
+        let others = || ring.peers.iter().filter(|peer| peer.pid() != victim.pid());
+        let healthy = Gets::of(&load, answers);
         let since = now();
         victim.signal("STOP");
         load.wait_for_progress(PROGRESS);
         report("one SIGSTOP", &load, since);
-        let since = now();
+        others().for_each(|peer| wait_until_down(peer, &victim.id()));
+        let down = Gets::of(&load, answers);
+        eprintln!(
+            "faults: gets while all are up: {healthy}; while one is down: {down}; p99 {:.1} times",
+            down / healthy
+        );
+        import(&ring.peers[(round + 1) % PEERS], setting("HENGE_TEST_KEYS", 300));
+        wait_for("hints wait", || (sum(others(), "hints_waiting") > 0).then_some(()));
+        let (since, before) = (now(), sum(others(), "hints_delivered"));
         victim.signal("CONT");
+        wait_for("all hints are delivered", || (sum(others(), "hints_waiting") == 0).then_some(()));
+        let took = (now() - since).as_secs_f64();
+        let delivered = sum(others(), "hints_delivered") - before;
+        let rate = delivered as f64 / took;
+        eprintln!("faults: {delivered} hints delivered within {took:.1} s of SIGCONT: {rate:.0} per second");
         load.wait_for_progress(PROGRESS);
         ring.settle();
         report("one SIGCONT", &load, since);
     }
     ring.verify(&load.stop());
+}
+
+/// How long gets took.
+#[derive(Debug, Clone, Copy)]
+struct Gets {
+    count: usize,
+    p50: Duration,
+    p99: Duration,
+}
+
+impl Gets {
+    /// Of the next so many answers of each client.
+    fn of(load: &Load, answers: usize) -> Self {
+        let since = now();
+        load.wait_for_progress(answers);
+        let mut took = load.with_history(|history| history.gets_since(since));
+        took.sort_unstable();
+        let at = |percent: usize| took[(took.len() - 1) * percent / 100];
+        Self { count: took.len(), p50: at(50), p99: at(99) }
+    }
+}
+
+impl std::ops::Div for Gets {
+    type Output = f64;
+
+    fn div(self, other: Self) -> f64 {
+        self.p99.as_secs_f64() / other.p99.as_secs_f64()
+    }
+}
+
+impl std::fmt::Display for Gets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ms = |took: Duration| took.as_secs_f64() * 1e3;
+        write!(f, "p50 {:.2} ms, p99 {:.2} ms of {}", ms(self.p50), ms(self.p99), self.count)
+    }
+}
+
+fn wait_until_down(peer: &Peer, victim: &str) {
+    wait_for("it is down", || {
+        let status = peer.status();
+        let members = status["members"].as_array().unwrap();
+        members.iter().any(|member| member["peer"] == victim && member["down"] == true).then_some(())
+    });
+}
+
+fn import(through: &Peer, keys: usize) {
+    let lines: String = (0..keys).map(|key| format!("import/{key}\tvalue {key}\n")).collect();
+    through.run_with_stdin(&["import", "-", "--format", "tsv"], lines.as_bytes()).exits(0);
+}
+
+/// A counter of several peers together.
+fn sum<'a>(peers: impl Iterator<Item = &'a Peer>, counter: &str) -> u64 {
+    peers.map(|peer| peer.status()["counters"][counter].as_u64().unwrap()).sum()
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Real peers join a ring, leave it, are removed from it, and lose their disks, while the data moves
 //! between them.
 //!
-//! With `--nocapture`, lines that begin with `growth:` tell how long each step took.
+//! With `--nocapture`, lines that begin with `growth:` tell how long each step took. `HENGE_TEST_KEYS` sets how many
+//! keys a ring has that grows and shrinks (default 2,000), and `HENGE_TEST_CLIENTS` how many clients (default 4).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,16 +18,21 @@ use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt, stream};
 use henge::client::{Client, Config};
 use serde_json::Value;
 use support::command;
 use support::history::Contents;
+use support::ledger::{Ledger, Noticed, load_average};
 use support::load::{self, Demand, Load};
 use support::process::Peer;
-use support::{now, wait_for};
+use support::{now, setting, wait_for};
 
 /// Keys that are there before anything moves.
 const IMPORTED: usize = 2_000;
+
+/// Requests under way at a time while many keys are written or read.
+const IN_FLIGHT: usize = 64;
 
 /// No member may be placed more than this share above the mean.
 const IMBALANCE_MAX: f64 = 1.06;
@@ -93,8 +99,10 @@ impl Ring {
     }
 
     fn import(&self, through: &str, prefix: &str, keys: usize) {
-        let lines: String = (0..keys).map(|key| format!("{prefix}{key}\tvalue {prefix}{key}\n")).collect();
-        let import = ["import", "-", "--format", "tsv", "--in-flight", "16"];
+        let lines: String =
+            (0..keys).map(|key| format!("{prefix}{key}\t{}\n", imported(prefix, key))).collect();
+        let in_flight = IN_FLIGHT.to_string();
+        let import = ["import", "-", "--format", "tsv", "--in-flight", &in_flight];
         self.peers[through].run_with_stdin(&import, lines.as_bytes()).exits(0);
     }
 
@@ -128,10 +136,15 @@ enum Read {
     One,
 }
 
-/// Fails the test unless all keys of an import can be read through this peer.
-fn assert_imported(peer: &Peer, prefix: &str, keys: usize, read: Read) {
+/// The value of an imported key: 100 bytes.
+fn imported(prefix: &str, key: usize) -> String {
+    format!("{:.<100}", format!("value {prefix}{key}"))
+}
+
+/// Fails the test unless these keys of an import can be read through this peer.
+fn assert_imported(peer: &Peer, prefix: &str, keys: impl IntoIterator<Item = usize>, read: Read) {
     with_client(peer, async |client| {
-        for key in 0..keys {
+        let reads = keys.into_iter().map(async |key| {
             let get = client.handle().get(format!("{prefix}{key}"));
             let get = match read {
                 Read::Strict => get.strict(),
@@ -139,16 +152,17 @@ fn assert_imported(peer: &Peer, prefix: &str, keys: usize, read: Read) {
             };
             let got = get.timeout(Duration::from_secs(20)).await.unwrap();
             let value = got.single().unwrap_or_else(|| panic!("{prefix}{key} is {:?}", got.siblings));
-            assert_eq!(&value[..], format!("value {prefix}{key}").as_bytes());
-        }
+            assert_eq!(&value[..], imported(prefix, key).as_bytes());
+        });
+        stream::iter(reads).buffer_unordered(IN_FLIGHT).collect::<Vec<()>>().await;
     });
 }
 
 /// What the keys of the load hold.
-fn contents(peer: &Peer) -> Contents {
+fn contents(peer: &Peer, keys: u32) -> Contents {
     let mut contents = Contents::new();
     with_client(peer, async |client| {
-        for key in 0..load::KEYS {
+        for key in 0..keys {
             let get = client.handle().get(load::key_bytes(key)).strict();
             contents.insert(key, load::values(&get.await.unwrap()).into_iter().collect());
         }
@@ -167,45 +181,54 @@ fn with_client(peer: &Peer, ask: impl AsyncFnOnce(&Client)) {
 }
 
 fn report(what: &str, since: Instant) {
-    eprintln!("growth: {what}: {} ms", (now() - since).as_millis());
+    eprintln!("growth: {what}: {} ms; load {}", (now() - since).as_millis(), load_average());
 }
 
 #[test]
 fn clients_notice_nothing_while_a_ring_grows_and_shrinks() {
+    let keys = setting("HENGE_TEST_KEYS", IMPORTED);
+    let clients = setting("HENGE_TEST_CLIENTS", 4);
     let mut ring = Ring::start(&["a", "b", "c"], &[]);
-    ring.import("a", "import/", IMPORTED);
+    let since = now();
+    ring.import("a", "import/", keys);
+    report(&format!("{keys} keys imported"), since);
+    // The more clients, the more is done to each key that the checker has to go through.
+    let shared = u32::try_from(4 * clients * clients).unwrap();
     let addresses = ring.addresses().map(|address| address.parse().unwrap()).collect();
-    let load = Load::start(addresses, Demand { clients: 4, strict: true });
+    let load = Load::start(addresses, Demand { clients, strict: true, keys: shared });
     let begin = now();
-    for newcomer in ["d", "e", "f"] {
-        let since = now();
-        ring.join(newcomer, &[]);
+    let imported = (0..keys).map(|key| format!("import/{key}"));
+    let mut ledger = Ledger::open(&ring.peers, imported.chain((0..shared).map(load::key_bytes)));
+    load.wait_for_progress(100);
+    eprintln!("growth: before: {}; load {}", Noticed::since(begin, &load), load_average());
+    let joins = ["d", "e", "f"].map(|peer| (peer, true));
+    let leaves = ["a", "b", "c"].map(|peer| (peer, false));
+    for (peer, joins) in joins.into_iter().chain(leaves) {
+        ledger.begin(&ring.peers);
+        if joins {
+            ring.join(peer, &[])
+        } else {
+            ring.leave(peer)
+        }
         ring.settle(&[]);
         load.wait_for_progress(10);
-        report(&format!("{newcomer} joined"), since);
+        let what = if joins { "joined" } else { "left" };
+        eprintln!("growth: {peer} {what}: {}", ledger.enter(&ring.peers, &load));
         assert!(ring.imbalance() <= IMBALANCE_MAX, "{}", ring.imbalance());
     }
-    for leaver in ["a", "b", "c"] {
-        let since = now();
-        ring.leave(leaver);
-        ring.settle(&[]);
-        load.wait_for_progress(10);
-        report(&format!("{leaver} left"), since);
-        assert!(ring.imbalance() <= IMBALANCE_MAX, "{}", ring.imbalance());
-    }
-    let pauses = load.with_history(|history| history.pauses(begin, now()));
-    eprintln!("growth: longest pause of a client: {} ms", pauses.values().max().unwrap().as_millis());
     let history = load.stop();
     let answered = history.answered();
-    eprintln!("growth: {answered:?} (answers, writes)");
+    eprintln!("growth: {answered:?} (answers, writes) in {} s", (now() - begin).as_secs());
     assert_eq!(history.errors_since(begin), BTreeMap::new(), "of {answered:?} (answers, writes)");
     assert_eq!(history.stale(), [], "of {answered:?} (answers, writes)");
-    for peer in ring.peers.values() {
-        let contents = contents(peer);
+    let since = now();
+    for (nth, peer) in ring.peers.values().enumerate() {
+        let contents = contents(peer, shared);
         history.assert_nothing_invented(&contents);
         assert_eq!(history.lost(&contents), [], "lost for {}", peer.id());
-        assert_imported(peer, "import/", IMPORTED, Read::Strict);
+        assert_imported(peer, "import/", (nth..keys).step_by(ring.peers.len()), Read::Strict);
     }
+    report("all keys read", since);
 }
 
 #[test]
@@ -267,7 +290,7 @@ fn what_a_peer_missed_comes_to_it_by_a_repair_when_nothing_else_brings_it() {
         .map(|m| (m["peer"].as_str().unwrap(), m["state"].as_str().unwrap()))
         .collect();
     assert_eq!(states, BTreeMap::from([(a.as_str(), "through"), (b.as_str(), "through")]));
-    assert_eq!(counter(c, "sync_records_pulled"), pulled, "nothing came before, nor by other sessions");
+    assert_eq!(counter(c, "sync_records_received"), pulled, "nothing came before, nor by other sessions");
     let again = c.run(&["repair", "--json"]).exits(0).json();
     assert_eq!((&again["records_pulled"], &again["records_pushed"]), (&0.into(), &0.into()));
     assert_eq!(again["keys_compared"], 2 * (BEFORE + MISSED));
@@ -297,7 +320,7 @@ fn a_peer_takes_the_weight_that_it_is_told_and_remembers_it() {
     ring.settle_at(|ring| heavy(ring, "a"));
     report("a weight of 2 instead of 1", since);
     for name in ["a", "d"] {
-        assert_imported(&ring.peers[name], "import/", IMPORTED, Read::Strict);
+        assert_imported(&ring.peers[name], "import/", 0..IMPORTED, Read::Strict);
     }
     let peer = ring.peers.get_mut("d").unwrap();
     peer.kill();
@@ -308,7 +331,7 @@ fn a_peer_takes_the_weight_that_it_is_told_and_remembers_it() {
     peer.respawn_with(&["--durability", "interval", "--weight", "1"]);
     peer.wait_until_ready();
     ring.settle_at(|ring| light(ring, "a"));
-    assert_imported(&ring.peers["d"], "import/", IMPORTED, Read::Strict);
+    assert_imported(&ring.peers["d"], "import/", 0..IMPORTED, Read::Strict);
 }
 
 /// Fails the test unless this peer has all keys when nobody else is there.
@@ -316,7 +339,7 @@ fn assert_has_all_alone(ring: &mut Ring, alone: &'static str, prefix: &str, keys
     for (_, peer) in ring.peers.iter_mut().filter(|(name, _)| **name != alone) {
         peer.kill();
     }
-    assert_imported(&ring.peers[alone], prefix, keys, Read::One);
+    assert_imported(&ring.peers[alone], prefix, 0..keys, Read::One);
 }
 
 #[test]
@@ -331,14 +354,14 @@ fn a_dead_peer_is_removed_and_may_come_back() {
     ring.settle(&["d"]);
     report("a member removed", since);
     for name in ["a", "b", "c"] {
-        assert_imported(&ring.peers[name], "import/", IMPORTED, Read::Strict);
+        assert_imported(&ring.peers[name], "import/", 0..IMPORTED, Read::Strict);
     }
     let since = now();
     ring.peers.get_mut("d").unwrap().restart();
     ring.settle(&[]);
     report("it came back", since);
     assert!(row(&ring.peers["a"], &removed).unwrap()["partitions"].as_u64() > Some(0));
-    assert_imported(&ring.peers["d"], "import/", IMPORTED, Read::Strict);
+    assert_imported(&ring.peers["d"], "import/", 0..IMPORTED, Read::Strict);
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub(super) struct Standing {
     pub(super) changing: bool,
     /// Counts those changes.
     pub(super) changes: u64,
+    /// Stretches below this one are saved. Another could be begun again after a crash.
+    pub(super) saved_stretches: u64,
     /// Partitions that are being given up: they take nothing any more.
     pub(super) closing: BTreeSet<Partition>,
     /// Partitions without custody of which something is left in the store: it goes before they are
@@ -67,7 +69,7 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    fn new(ring: Ring, stretches: Stretches) -> Self {
+    fn new(ring: Ring, stretches: Stretches, saved_stretches: u64) -> Self {
         Self {
             ownership: Ownership::new(ring.ring, ring.params),
             ring,
@@ -75,6 +77,7 @@ impl Standing {
             rebalance: Rebalance::default(),
             changing: false,
             changes: 0,
+            saved_stretches,
             closing: BTreeSet::new(),
             leftovers: None,
             looking: BTreeSet::new(),
@@ -214,7 +217,7 @@ impl Core {
         let cluster = self.config.cluster().clone();
         let nothing = || Stretches::new(params.partitions());
         let stretches = self.origin.take().map_or_else(nothing, |origin| restored(&origin, &self.seed));
-        self.member = Some(Standing::new(Ring { cluster, ring, secret, params }, stretches));
+        self.member = Some(Standing::new(Ring { cluster, ring, secret, params }, stretches, 0));
         self.save_ring();
         self.save_custody();
         self.event(Event::Joined { ring });
@@ -282,6 +285,7 @@ fn begin(
         (Some(ring), Some(reserved))
             if saved.contains_key(&MetaKey::View) || first_of_ring(stretches.as_ref()) =>
         {
+            let saved_stretches = stretches.as_ref().map_or(0, |s| s.next);
             let mut stretches = stretches.unwrap_or_else(|| Stretches::new(ring.params.partitions()));
             unclean = !counters.clean;
             if unclean {
@@ -291,7 +295,7 @@ fn begin(
             let view = load(saved.get(&MetaKey::View))?.unwrap_or(none);
             let (id, secret, params) = (ring.ring, ring.secret, ring.params);
             let custody = stretches.custody.clone();
-            member = Some(Standing::new(ring, stretches));
+            member = Some(Standing::new(ring, stretches, saved_stretches));
             (params, Start::Restart { ring: id, secret, reserved, custody, view })
         }
         (Some(_), _) if config.join().is_empty() && !first_of_ring(stretches.as_ref()) => {
@@ -311,7 +315,7 @@ fn begin(
             stretches.custody = CustodyMap::uniform(params.partitions(), Custody::Full);
             stretches.begin(params.partitions().all());
             let cluster = config.cluster().clone();
-            member = Some(Standing::new(Ring { cluster, ring, secret, params }, stretches));
+            member = Some(Standing::new(Ring { cluster, ring, secret, params }, stretches, 0));
             (params, Start::Birth { ring, secret })
         }
         (_, _) => {

@@ -111,11 +111,17 @@ impl Core {
         self.replan_waiting();
     }
 
-    /// Whether a crash would leave this peer with the voters that it goes by now. One that answered
-    /// under voters that it may forget could come back, take itself for a quorum, and miss what
-    /// the others acknowledged.
+    /// Whether a crash would leave this peer with the members that it knows now.
     pub(super) fn view_is_saved(&self) -> bool {
         self.saved_view.generation == self.membership.view().generation()
+    }
+
+    /// Whether a crash would leave this peer with the voters of `partition` that it goes by now. One that
+    /// answered under voters that it may forget could come back, take itself for a quorum, and miss what
+    /// the others acknowledged.
+    pub(super) fn voters_are_saved(&mut self, partition: Partition) -> bool {
+        let (view, saved) = (self.membership.view(), self.saved_view.generation);
+        self.member.as_mut().is_some_and(|m| m.ownership.since(view, partition) <= saved)
     }
 
     fn on_refused(&mut self, peer: PeerId, refusal: Refusal) {

@@ -118,8 +118,8 @@ pub(super) enum Save {
     Counters { dots: u64, records: Option<henge_membership::Reservation> },
     /// The identity of the ring: nobody waits, the reservation that follows is synced after it.
     Ring,
-    /// Custody and actors, as of this change of them.
-    Custody { change: u64 },
+    /// Custody and actors, as of this change of them, with the stretches below this one.
+    Custody { change: u64, stretches: u64 },
     /// The members known, as they were at this generation of the view.
     View { generation: u64 },
     /// The last save: everything before it is synced with it.

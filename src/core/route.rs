@@ -232,7 +232,7 @@ impl Core {
                     }
                 }
             }
-            Save::Custody { change } => self.on_custody_saved(change),
+            Save::Custody { change, stretches } => self.on_custody_saved(change, stretches),
             Save::Stop => self.outputs.push_back(super::Output::Stopped),
             Save::View { generation } => self.on_view_saved(generation),
             Save::Ring => {}

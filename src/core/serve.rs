@@ -141,7 +141,7 @@ impl Core {
     // is answered, not when it comes: what was acknowledged under voters without a newcomer must be
     // in the store before the newcomer may look there.
     pub(super) fn sees(&mut self, partition: Partition, voters: VotersDigest) -> bool {
-        self.view_is_saved()
+        self.voters_are_saved(partition)
             && self.has_custody(partition)
             && self.voters(partition).is_some_and(|v| v.digest() == voters)
     }

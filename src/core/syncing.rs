@@ -69,15 +69,31 @@ pub(super) struct Syncs {
     pub(super) totals: Totals,
 }
 
-/// What all sessions of this peer did since the start.
+/// What was done since the start.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Totals {
+    /// Sessions of this peer.
     pub(super) sessions: u64,
+    /// Those of them that moved nothing.
     pub(super) in_sync: u64,
-    pub(super) records_pulled: u64,
-    pub(super) records_pushed: u64,
-    pub(super) bytes_pulled: u64,
-    pub(super) bytes_pushed: u64,
+    /// In its own sessions and those of others.
+    pub(super) sent: Traffic,
+    pub(super) received: Traffic,
+}
+
+/// Records that travelled, whatever became of them, with their keys: the size is estimated from above.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Traffic {
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+}
+
+impl Traffic {
+    fn count(&mut self, records: &[(Key, Record)]) {
+        self.records += records.len() as u64;
+        let bytes = records.iter().map(|(key, record)| key.as_bytes().len() + record.size_bytes());
+        self.bytes += bytes.sum::<usize>() as u64;
+    }
 }
 
 /// Who asked the store.
@@ -92,6 +108,15 @@ pub(super) enum Asker {
 impl Syncs {
     pub(super) fn is_busy_with(&self, peer: &PeerId) -> bool {
         self.running.values().any(|running| running.peer == *peer)
+    }
+
+    /// The partitions that are being pulled from somebody.
+    pub(super) fn pulled(&self) -> BTreeSet<Partition> {
+        let acquired = |running: &Running| match &running.purpose {
+            Purpose::Acquire(entries) => entries.iter().map(|(partition, _)| *partition).collect(),
+            Purpose::AntiEntropy(_) | Purpose::Repair(_) | Purpose::GiveUp { .. } => Vec::new(),
+        };
+        self.running.values().flat_map(acquired).collect()
     }
 
     /// How many sessions there are.
@@ -161,6 +186,7 @@ impl Core {
             Effect::Ask(question) => self.ask_store(question, Asker::Session(id)),
             Effect::Send(request) => {
                 let Some(peer) = self.syncs.running.get(&id).map(|running| running.peer) else { return };
+                self.syncs.totals.sent.count(request.records());
                 self.request(peer, Request::Sync(request), AfterRequest::Session { id });
             }
             Effect::Done(report) => self.on_session_done(id, &report),
@@ -172,6 +198,7 @@ impl Core {
             Ok(Response::Sync(response)) => Some(response),
             Ok(_) | Err(_) => None,
         };
+        self.syncs.totals.received.count(response.as_ref().map_or(&[], SyncResponse::records));
         let Some(running) = self.syncs.running.get_mut(&id) else { return };
         let effect = running.session.on_response(response);
         self.carry_session(id, effect);
@@ -188,10 +215,6 @@ impl Core {
         totals.sessions += 1;
         let moved = progress.records_pulled + progress.records_pushed;
         totals.in_sync += u64::from(report.end == End::Complete && moved == 0);
-        totals.records_pulled += progress.records_pulled;
-        totals.records_pushed += progress.records_pushed;
-        totals.bytes_pulled += progress.bytes_pulled;
-        totals.bytes_pushed += progress.bytes_pushed;
         let through = report.end == End::Complete;
         let stale = report.outcomes.values().any(|o| *o == henge_sync::Outcome::Stale);
         if stale {
@@ -253,12 +276,13 @@ impl Core {
         }
     }
 
-    // The partitions of which both have something.
+    // The partitions of which both have everything. What somebody has in part is on the move, and would
+    // travel twice: whoever acquires it fetches it.
     pub(super) fn shared_with(&self, peer: &PeerId) -> Vec<Partition> {
         let Some(member) = &self.member else { return Vec::new() };
         let Some(other) = self.membership.view().get(peer) else { return Vec::new() };
-        let mine = member.stretches.custody.iter().filter(|(_, custody)| *custody != Custody::None);
-        let shared = mine.map(|(p, _)| p).filter(|p| other.custody().get(*p) != Custody::None);
+        let mine = member.stretches.custody.iter().filter(|(_, custody)| *custody == Custody::Full);
+        let shared = mine.map(|(p, _)| p).filter(|p| other.custody().get(*p) == Custody::Full);
         shared.filter(|p| !member.closing.contains(p)).collect()
     }
 }
@@ -398,6 +422,7 @@ impl Core {
             return self.respond(channel, Response::Sync(SyncResponse::Refused));
         }
         self.syncs.answering += 1;
+        self.syncs.totals.received.count(request.records());
         match self.with_accepts(|accepts| Responder::begin(request, count, accepts)) {
             Some(Ok((responder, question))) => {
                 let responder = Box::new(responder);
@@ -415,6 +440,7 @@ impl Core {
             }
             Step::Respond(response) => {
                 self.syncs.answering = self.syncs.answering.saturating_sub(1);
+                self.syncs.totals.sent.count(response.records());
                 self.respond(channel, Response::Sync(response));
             }
         }
@@ -427,12 +453,14 @@ impl Core {
 
     // Whether this peer answers for a partition: as in `sees`, where voters are given.
     fn with_accepts<T>(&mut self, ask: impl FnOnce(henge_sync::Accepts<'_>) -> T) -> Option<T> {
-        let saved = self.view_is_saved();
+        let saved = self.saved_view.generation;
         let (view, me) = (self.membership.view(), self.me);
         let member = self.member.as_mut()?;
         let (closing, ownership) = (&member.closing, RefCell::new(&mut member.ownership));
         let accepts = |partition: Partition, digest: Option<VotersDigest>| {
-            let voters = ownership.borrow_mut().voters(view, partition);
+            let mut ownership = ownership.borrow_mut();
+            let saved = ownership.since(view, partition) <= saved;
+            let voters = ownership.voters(view, partition);
             let mine = voters.get(&me).is_some_and(|v| v.custody != Custody::None);
             let same = digest.is_none_or(|digest| saved && voters.digest() == digest);
             mine && same && !closing.contains(&partition)

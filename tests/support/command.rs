@@ -82,7 +82,7 @@ pub(crate) fn finish(mut command: Command, stdin: &[u8]) -> Outcome {
         });
         let out = scope.spawn(move || read(&mut stdout));
         let err = scope.spawn(move || read(&mut stderr));
-        let deadline = super::now() + super::PATIENCE;
+        let deadline = super::now() + super::patience();
         let status = wait_for("a command ends", || {
             let ended = child.try_wait().unwrap();
             if ended.is_none() && super::now() + std::time::Duration::from_secs(1) > deadline {

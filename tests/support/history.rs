@@ -41,6 +41,12 @@ pub(crate) struct Entry {
     pub(crate) result: Result<Vec<Value>, &'static str>,
 }
 
+impl Entry {
+    fn took(&self) -> Duration {
+        self.end - self.start
+    }
+}
+
 /// Everything that clients did.
 #[derive(Debug, Default)]
 pub(crate) struct History {
@@ -70,6 +76,20 @@ impl History {
             }
         }
         errors
+    }
+
+    /// How long the gets took that began since then and were answered.
+    pub(crate) fn gets_since(&self, since: Instant) -> Vec<Duration> {
+        self.answered_since(since).filter(|entry| matches!(entry.op, Op::Get)).map(Entry::took).collect()
+    }
+
+    /// The same for all requests.
+    pub(crate) fn answers_since(&self, since: Instant) -> Vec<Duration> {
+        self.answered_since(since).map(Entry::took).collect()
+    }
+
+    fn answered_since(&self, since: Instant) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.start >= since && entry.result.is_ok())
     }
 
     /// For each client its longest time without an answer, from `since` until `until`.
@@ -117,7 +137,7 @@ impl History {
         for (key, puts) in self.puts_by_key() {
             let remaining = last.get(&key).cloned().unwrap_or_default();
             let accounted = accounted_for(&puts, remaining);
-            let acknowledged = puts.iter().filter(|(entry, ..)| entry.result.is_ok());
+            let acknowledged = puts.begun.iter().filter(|(entry, ..)| entry.result.is_ok());
             lost.extend(acknowledged.map(|put| (key, put.1)).filter(|(_, value)| !accounted.contains(value)));
         }
         lost
@@ -131,7 +151,8 @@ impl History {
         for get in self.entries.iter().filter(|entry| matches!(entry.op, Op::Get)) {
             let (Ok(seen), Some(puts)) = (&get.result, puts.get(&get.key)) else { continue };
             let accounted = accounted_for(puts, seen.iter().copied().collect());
-            let before = puts.iter().filter(|(put, ..)| put.result.is_ok() && put.end < get.start);
+            let before = puts.begun.iter().take_while(|(put, ..)| put.start < get.start);
+            let before = before.filter(|(put, ..)| put.result.is_ok() && put.end < get.start);
             stale.extend(before.map(|put| (get.key, put.1)).filter(|(_, value)| !accounted.contains(value)));
         }
         stale
@@ -144,33 +165,47 @@ impl History {
         })
     }
 
-    fn puts_by_key(&self) -> BTreeMap<Key, Vec<Put<'_>>> {
-        let mut by_key: BTreeMap<Key, Vec<Put<'_>>> = BTreeMap::new();
+    fn puts_by_key(&self) -> BTreeMap<Key, Puts<'_>> {
+        let mut by_key: BTreeMap<Key, Puts<'_>> = BTreeMap::new();
         for put in self.puts() {
-            by_key.entry(put.0.key).or_default().push(put);
+            let puts = by_key.entry(put.0.key).or_default();
+            puts.begun.push(put);
+            puts.by_value.insert(put.1, put);
         }
+        by_key.values_mut().for_each(|puts| puts.begun.sort_by_key(|put| put.0.start));
         by_key
     }
 }
 
 type Put<'a> = (&'a Entry, Value, &'a Over);
 
+/// The puts to one key.
+#[derive(Default)]
+struct Puts<'a> {
+    by_value: BTreeMap<Value, Put<'a>>,
+    /// In the order in which they began.
+    begun: Vec<Put<'a>>,
+}
+
 /// All values that are there or may be superseded by one that is accounted for. A put that failed may
 /// have been done all the same, and at any time after it was sent.
-fn accounted_for(puts: &[Put<'_>], remaining: BTreeSet<Value>) -> BTreeSet<Value> {
-    let by_value: BTreeMap<Value, &Put<'_>> = puts.iter().map(|put| (put.1, put)).collect();
+fn accounted_for(puts: &Puts<'_>, remaining: BTreeSet<Value>) -> BTreeSet<Value> {
     let mut accounted = remaining.clone();
     let mut open: Vec<Value> = remaining.into_iter().collect();
+    // So many of those that began first are accounted for already.
+    let mut first = 0;
     while let Some(value) = open.pop() {
-        let Some((entry, _, over)) = by_value.get(&value) else { continue };
+        let Some((entry, _, over)) = puts.by_value.get(&value) else { continue };
         let superseded: Vec<Value> = match over {
             Over::Blind => Vec::new(),
             Over::Seen(seen) => seen.clone(),
-            Over::Current => puts
-                .iter()
-                .filter(|other| entry.result.is_err() || other.0.start < entry.end)
-                .map(|other| other.1)
-                .collect(),
+            Over::Current => {
+                let begun_before = |put: &Put<'_>| entry.result.is_err() || put.0.start < entry.end;
+                let count = puts.begun.partition_point(begun_before).max(first);
+                let more = puts.begun[first..count].iter().map(|put| put.1).collect();
+                first = count;
+                more
+            }
         };
         open.extend(superseded.into_iter().filter(|value| accounted.insert(*value)));
     }

@@ -22,15 +22,18 @@ pub(crate) struct Demand {
     pub(crate) clients: usize,
     /// Whether voters alone count, so that no get may miss what was put before it.
     pub(crate) strict: bool,
+    /// How many keys they share. Few enough that they meet; the checker takes time by the square of what
+    /// was done to a key.
+    pub(crate) keys: Key,
 }
 
 impl Default for Demand {
     fn default() -> Self {
-        Self { clients: 16, strict: false }
+        Self { clients: 16, strict: false, keys: KEYS }
     }
 }
 
-/// How many keys they share.
+/// How many keys they share, unless a test wants more.
 pub(crate) const KEYS: Key = 64;
 
 /// Between two requests of a client: the peers on this machine shall not be starved.
@@ -185,7 +188,7 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     async fn some_request(&self, rng: &mut SmallRng, next_value: &mut Value) {
-        let key = rng.random_range(0..KEYS);
+        let key = rng.random_range(0..self.shared.demand.keys);
         *next_value += 1;
         let value = *next_value;
         match rng.random_range(0..4) {

@@ -11,6 +11,7 @@
 pub(crate) mod command;
 pub(crate) mod history;
 pub(crate) mod launch;
+pub(crate) mod ledger;
 pub(crate) mod load;
 pub(crate) mod memory;
 pub(crate) mod network;
@@ -22,8 +23,18 @@ use std::time::{Duration, Instant};
 /// How long anything may take before a test gives up. Generous: the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a state is looked at while a test waits for it.
-const INTERVAL: Duration = Duration::from_millis(20);
+/// How often a state is looked at while a test waits for it: at first, and at last.
+const INTERVALS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
+
+/// A number that whoever measures may set in the environment.
+pub(crate) fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |n| n.parse().expect("a number"))
+}
+
+/// [`PATIENCE`], or `HENGE_TEST_PATIENCE` in seconds if that is longer: where a test is given more to do.
+pub(crate) fn patience() -> Duration {
+    PATIENCE.max(Duration::from_secs(setting("HENGE_TEST_PATIENCE", 0) as u64))
+}
 
 /// The clock of the tests.
 #[expect(clippy::disallowed_methods, reason = "tests run against real processes")]
@@ -34,12 +45,14 @@ pub(crate) fn now() -> Instant {
 /// Asks until the answer is there.
 #[expect(clippy::disallowed_methods, reason = "between two looks at a state that another process changes")]
 pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = now() + PATIENCE;
+    let (begun, patience) = (now(), patience());
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(now() < deadline, "waited {PATIENCE:?} in vain: {what}");
-        std::thread::sleep(INTERVAL);
+        let waited = now() - begun;
+        assert!(waited < patience, "waited {patience:?} in vain: {what}");
+        // A look costs, and what has taken long is not measured more exactly by more of them.
+        std::thread::sleep((waited / 20).clamp(INTERVALS[0], INTERVALS[1]));
     }
 }

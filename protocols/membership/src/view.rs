@@ -59,6 +59,12 @@ impl Member {
         &self.custody
     }
 
+    /// The digest of [`Member::custody`].
+    #[must_use]
+    pub fn custody_digest(&self) -> CustodyDigest {
+        self.held
+    }
+
     /// Whether the custody map is the one that the record speaks of.
     #[must_use]
     pub fn custody_is_current(&self) -> bool {

@@ -82,6 +82,22 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// The records that it carries.
+    #[must_use]
+    pub fn records(&self) -> &[(Key, Record)] {
+        match self {
+            Self::Push { records, .. } => records,
+            Self::Compare { .. }
+            | Self::Groups { .. }
+            | Self::Nodes { .. }
+            | Self::Items { .. }
+            | Self::Fetch { .. }
+            | Self::Collect { .. } => &[],
+        }
+    }
+}
+
 /// Under what a peer asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
@@ -149,6 +165,22 @@ pub enum Response {
     },
     /// Not a member of that ring, over a bound, or the store failed.
     Refused,
+}
+
+impl Response {
+    /// The records that it carries.
+    #[must_use]
+    pub fn records(&self) -> &[(Key, Record)] {
+        match self {
+            Self::Records { records, .. } => records,
+            Self::Compared { .. }
+            | Self::Codes { .. }
+            | Self::Items { .. }
+            | Self::Pushed { .. }
+            | Self::Collected { .. }
+            | Self::Refused => &[],
+        }
+    }
 }
 
 /// What a voter holds of one partition.

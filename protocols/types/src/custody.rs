@@ -106,6 +106,18 @@ impl CustodyMap {
         (0..self.count).map(Partition).map(|p| (p, self.get(p)))
     }
 
+    /// The partitions of this map of which the other one says something else.
+    pub fn differences(&self, other: &Self) -> impl Iterator<Item = Partition> {
+        let fours = (0..self.count).step_by(4).filter(|first| {
+            let byte = |map: &Self| map.byte(*first as usize / 4);
+            self.count != other.count || byte(self) != byte(other)
+        });
+        let end = self.count;
+        fours
+            .flat_map(move |first| (first..end.min(first + 4)).map(Partition))
+            .filter(|partition| self.get(*partition) != other.get(*partition))
+    }
+
     /// How many partitions the peer has in this way.
     #[must_use]
     pub fn count(&self, custody: Custody) -> usize {
@@ -128,6 +140,14 @@ impl CustodyMap {
             *to = from;
         }
         CustodyDigest(digest)
+    }
+
+    // Four entries; those beyond the end of a uniform map are no zeros.
+    fn byte(&self, index: usize) -> Option<u8> {
+        match &self.form {
+            Form::Uniform(custody) => Some(*custody as u8 * 0b0101_0101),
+            Form::Packed(bytes) => bytes.get(index).copied(),
+        }
     }
 
     fn packed(&self) -> Vec<u8> {

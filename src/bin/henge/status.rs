@@ -91,7 +91,7 @@ fn moving(status: &Status) -> String {
         return String::new();
     }
     let acquiring = output::counted(acquiring, "partition", "partitions");
-    let [came, went] = ["sync_bytes_pulled", "sync_bytes_pushed"].map(|name| output::bytes(counter(name)));
+    let [came, went] = ["sync_bytes_received", "sync_bytes_sent"].map(|name| output::bytes(counter(name)));
     format!("moving: {acquiring} to acquire, {giving_up} to give up; {came} in, {went} out since the start\n")
 }
 
@@ -286,8 +286,8 @@ mod tests {
             counters: [
                 ("partitions_acquiring", acquiring),
                 ("partitions_giving_up", giving_up),
-                ("sync_bytes_pulled", 1_258_292),
-                ("sync_bytes_pushed", 512),
+                ("sync_bytes_received", 1_258_292),
+                ("sync_bytes_sent", 512),
             ]
             .map(|(name, count)| (name.to_owned(), count))
             .to_vec(),

@@ -42,6 +42,14 @@ proptest! {
     }
 
     #[test]
+    fn the_differences_are_where_two_maps_say_something_else(one in maps(), other in maps()) {
+        let other = if one.len() == other.len() { other } else { one.clone() };
+        let differ: Vec<Partition> = one.differences(&other).collect();
+        let expected = one.iter().filter(|(partition, custody)| other.get(*partition) != *custody);
+        prop_assert_eq!(differ, expected.map(|(partition, _)| partition).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn the_counts_add_up(map in maps()) {
         prop_assert_eq!(ALL.iter().map(|custody| map.count(*custody)).sum::<usize>(), map.len());
         prop_assert!(map.iter().all(|(partition, custody)| map.get(partition) == custody));
