@@ -31,6 +31,8 @@ struct Hint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Asked,
+    /// Asked, and replaced as it took too long. It may keep the hint all the same.
+    Late,
     Kept,
     Failed,
 }
@@ -154,7 +156,9 @@ impl Replication {
             .collect();
         let voters = self.awaited().into_iter().filter(|p| *p != coordinator);
         let mut keeps: Vec<Keep> = voters.filter_map(|p| self.on_absent(p, fallbacks)).collect();
-        keeps.extend(slow.into_iter().filter_map(|(p, keeper)| self.on_not_kept(p, &keeper, fallbacks)));
+        keeps.extend(
+            slow.into_iter().filter_map(|(p, keeper)| self.replace(p, &keeper, State::Late, fallbacks)),
+        );
         keeps
     }
 
@@ -168,10 +172,21 @@ impl Replication {
 
     /// `keeper` cannot keep it. Says who is to try next.
     pub fn on_not_kept(&mut self, primary: PeerId, keeper: &PeerId, fallbacks: &[PeerId]) -> Option<Keep> {
-        let asked = |h: &&mut Hint| h.keeper == Keeper::Peer(*keeper) && h.state == State::Asked;
-        let hint = self.absent.get_mut(&primary).and_then(|hints| hints.iter_mut().find(asked))?;
-        hint.state = State::Failed;
-        Some(self.keep(primary, fallbacks))
+        self.replace(primary, keeper, State::Failed, fallbacks)
+    }
+
+    // Another one keeps the hint, unless `keeper` was replaced before.
+    fn replace(
+        &mut self,
+        primary: PeerId,
+        keeper: &PeerId,
+        state: State,
+        fallbacks: &[PeerId],
+    ) -> Option<Keep> {
+        let theirs = |h: &&mut Hint| h.keeper == Keeper::Peer(*keeper);
+        let hint = self.absent.get_mut(&primary).and_then(|hints| hints.iter_mut().find(theirs))?;
+        let before = std::mem::replace(&mut hint.state, state);
+        (before == State::Asked).then(|| self.keep(primary, fallbacks))
     }
 
     fn keep(&mut self, primary: PeerId, fallbacks: &[PeerId]) -> Keep {
@@ -217,7 +232,7 @@ impl Replication {
         }
         // The others were sent the record too: hear them out, so that the reply tells how many
         // have it.
-        let asked = self.sloppy && self.hints().any(|h| h.state == State::Asked);
+        let asked = self.sloppy && self.hints().any(|h| matches!(h.state, State::Asked | State::Late));
         if failed && !asked && self.tally.waiting().next().is_none() {
             return Outcome::Failed { needed, got, stale: false };
         }

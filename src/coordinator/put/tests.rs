@@ -86,6 +86,22 @@ fn keepers_that_take_too_long_are_replaced_and_still_count_when_they_answer() {
 }
 
 #[test]
+fn a_put_does_not_fail_before_the_last_keeper_that_was_asked_has_answered() {
+    let mut put = start(true);
+    let fallbacks = [peer(11), peer(12)];
+    put.on_ack(&peer(1));
+    put.on_lost(peer(2), &fallbacks);
+    put.on_lost(peer(3), &fallbacks);
+    let myself = |n| Keep { primary: peer(n), keeper: Keeper::Coordinator };
+    assert_eq!(put.on_late(peer(1), &fallbacks), [myself(2), myself(3)], "nobody else is left");
+    assert_eq!(put.on_late(peer(1), &fallbacks), []);
+    assert_eq!(put.on_not_kept(peer(3), &peer(12), &fallbacks), None);
+    assert_eq!(put.outcome(), Outcome::Pending);
+    put.on_kept(&peer(2), &peer(11));
+    assert_eq!(put.outcome(), Outcome::Done { acks: 2, hinted: 1 });
+}
+
+#[test]
 fn a_coordinator_that_is_no_voter_counts_for_one_that_is_away() {
     let mut put = start(true);
     put.stands_in(peer(21), peer(2));
