@@ -62,7 +62,14 @@ impl Repair {
                 (peer, todo)
             })
             .filter(|(_, todo)| !todo.is_empty())
-            .map(|(peer, todo)| (peer, course(todo)))
+            .enumerate()
+            .map(|(at, (peer, mut todo))| {
+                // Two at a time go through from both ends: what one brings the other does not have to.
+                if at % 2 == 1 {
+                    todo.reverse();
+                }
+                (peer, course(todo))
+            })
             .collect();
         Self { id, partition, began: now, members, progress: Progress::default() }
     }

@@ -342,7 +342,7 @@ fn repair_waits_for_the_end_and_tells_what_moved() {
         || vec![repair(&[Waiting, Waiting]), repair(&[Through, Comparing]), repair(&[Through, Through])];
     let peer = repairing(steps());
     let told = run(["repair", "--peer", &peer.full_address().to_string()]).exits(0);
-    let expected = "compared 128 partitions of 4000 keys, with 2 members in 1.5 s: \
+    let expected = "compared 128 partitions, 4000 keys here, with 2 members in 1.5 s: \
                     3000 records (1.2 MiB) in, 1 record (512 bytes) out\n";
     assert_eq!(told.text(), expected);
     let peer = repairing(steps());

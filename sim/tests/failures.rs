@@ -7,65 +7,21 @@
     reason = "tests"
 )]
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::{ring, until};
 use henge::config::Config;
 use henge_client::{Get, Hop, Request, Response, Supersede, WriteOptions};
 use henge_sim::features;
-use henge_sim::seam::Honest;
-use henge_sim::world::{Pid, Setup, World};
-use henge_types::{ClusterParams, Key, OperationId, Record};
+use henge_sim::world::{Pid, World};
+use henge_types::{Key, OperationId, Record};
 
 const KEYS: u8 = 12;
-/// By when something must have happened that has to happen at all.
-const DEADLINE: Duration = Duration::from_secs(120);
 const TIMEOUT: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(500);
-
-fn ring(seed: u64, peers: usize) -> World {
-    let mut world = World::new(Setup {
-        seed,
-        network: Default::default(),
-        disk: Default::default(),
-        drift_ppm: 100,
-        seam: Box::new(Honest),
-        watch: None,
-    });
-    let params = ClusterParams::default().with_partitions(64).unwrap().with_tokens_per_weight(16).unwrap();
-    let config = Config::new().with_params(params);
-    for pid in 0..peers {
-        let join: &[Pid] = if pid == 0 { &[] } else { &[0] };
-        world.add_peer(config.clone(), join);
-        world.start(pid);
-    }
-    until(&mut world, "all are full members", |world| (0..peers).all(|pid| sees_all_full(world, pid, peers)));
-    world
-}
-
-fn sees_all_full(world: &mut World, pid: Pid, peers: usize) -> bool {
-    let Some(Response::Status(status)) = world.ask(pid, &Request::Status) else { return false };
-    let settled = status.members.iter().all(|m| m.connected && m.part == 0);
-    world.is_ready(pid) && status.members.len() == peers && settled
-}
-
-fn pass(world: &mut World, time: Duration) {
-    let end = world.now() + time;
-    world.schedule(end, 0);
-    while world.now() < end {
-        world.step().expect("time passes");
-        assert_eq!(world.failure(), None);
-    }
-}
-
-fn until(world: &mut World, what: &str, mut holds: impl FnMut(&mut World) -> bool) {
-    let end = world.now() + DEADLINE;
-    while !holds(world) {
-        assert!(world.now() < end, "never: {what}");
-        pass(world, PAUSE);
-    }
-}
 
 fn call(world: &mut World, pid: Pid, request: &Request) -> Response {
     let id = world.call(pid, request).expect("it runs");
@@ -133,7 +89,7 @@ fn replicas_have(world: &mut World, number: u8, values: &BTreeSet<Bytes>) -> boo
 /// Both sides of a partition take writes to the same keys; afterwards both writes are there.
 #[test]
 fn both_sides_of_a_partition_go_on_and_nothing_is_lost() {
-    let mut world = ring(11, 5);
+    let mut world = ring(11, 5, &Config::new());
     let across: Vec<(Pid, Pid)> =
         (0..5).flat_map(|a| (0..5).map(move |b| (a, b))).filter(|(a, b)| (*a < 3) != (*b < 3)).collect();
     across.iter().for_each(|(from, to)| world.cut(*from, *to));

@@ -1,19 +1,18 @@
 //! Peers that leave, are removed or evicted, and come back, under load.
 #![allow(clippy::expect_used, clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod common;
+
 use std::time::Duration;
 
+use common::{pass, ring, until};
 use henge::config::Config;
 use henge_client::{Request, Response};
 use henge_sim::nemesis::{Fault, Planned};
 use henge_sim::scenario::{LEASE_MIN, Scenario};
-use henge_sim::seam::Honest;
-use henge_sim::world::{Crash, Pid, Setup, World};
-use henge_types::ClusterParams;
+use henge_sim::world::{Crash, Pid, World};
 
 const SEEDS: std::ops::Range<u64> = 1..4;
-/// By when something must have happened that has to happen at all.
-const DEADLINE: Duration = Duration::from_secs(120);
 
 fn holds(scenario: &Scenario) {
     let report = scenario.run();
@@ -83,49 +82,11 @@ fn a_peer_changes_its_weight() {
     }
 }
 
-fn ring(seed: u64, peers: usize, config: &Config) -> World {
-    let mut world = World::new(Setup {
-        seed,
-        network: Default::default(),
-        disk: Default::default(),
-        drift_ppm: 100,
-        seam: Box::new(Honest),
-        watch: None,
-    });
-    let params = ClusterParams::default().with_partitions(64).unwrap().with_tokens_per_weight(16).unwrap();
-    for pid in 0..peers {
-        let join: &[Pid] = if pid == 0 { &[] } else { &[0] };
-        world.add_peer(config.clone().with_params(params), join);
-        world.start(pid);
-    }
-    until(&mut world, "all are ready and full", |world| {
-        (0..peers).all(|pid| knows(world, pid) == (peers, 0))
-    });
-    world
-}
-
 // How many members a peer knows, and how many partitions they have in part.
 fn knows(world: &mut World, pid: Pid) -> (usize, u32) {
     let Some(Response::Status(status)) = world.ask(pid, &Request::Status) else { return (0, 0) };
     let count = if world.is_ready(pid) { status.members.len() } else { 0 };
     (count, status.members.iter().map(|m| m.part).sum())
-}
-
-fn pass(world: &mut World, time: Duration) {
-    let end = world.now() + time;
-    world.schedule(end, 0);
-    while world.now() < end {
-        world.step().expect("time passes");
-        assert_eq!(world.failure(), None);
-    }
-}
-
-fn until(world: &mut World, what: &str, mut holds: impl FnMut(&mut World) -> bool) {
-    let end = world.now() + DEADLINE;
-    while !holds(world) {
-        assert!(world.now() < end, "never: {what}");
-        pass(world, Duration::from_millis(500));
-    }
 }
 
 /// The side that is more than half evicts the other, which evicts nobody.

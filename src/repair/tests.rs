@@ -56,6 +56,16 @@ fn every_shared_partition_is_compared_once_with_each_member_in_slices() {
 }
 
 #[test]
+fn two_members_are_not_asked_for_the_same_at_once() {
+    let mut repair = repair(2, 1_200);
+    let all = partitions(1_200);
+    let (one, first) = repair.next(|_| Some(all.clone())).unwrap();
+    let (other, second) = repair.next(|_| Some(all.clone())).unwrap();
+    assert_ne!(one, other);
+    assert!(first.iter().all(|p| !second.contains(p)), "{first:?} {second:?}");
+}
+
+#[test]
 fn a_repair_of_one_partition_is_with_those_that_have_it() {
     let shared = [(peer(1), partitions(9)), (peer(2), partitions(5))];
     let mut repair = Repair::new(RepairId(7), Some(Partition(7)), shared.into_iter(), Duration::ZERO);

@@ -32,8 +32,8 @@ impl Stored for Origin {
 pub enum Refusal {
     /// What was deleted since may be forgotten by now, and would come back.
     #[error(
-        "the snapshot is {} h old, and the ring remembers what was deleted for {} h only: deleted keys could \
-         come back. Join with an empty directory, and import what is missing: henge quarantine SNAPSHOT --import",
+        "the snapshot is {} h old, and the ring remembers what was deleted for {} h only, of which half must be \
+         left: deleted keys could come back. Join with an empty directory, and import what is missing: henge quarantine SNAPSHOT --import",
         age.as_secs() / 3600, grace.as_secs() / 3600
     )]
     TooOld {
@@ -68,12 +68,13 @@ impl Origin {
     }
 }
 
-/// Whether what was taken then may go back to its ring, which remembers for `grace` what was deleted.
+/// Whether what was taken then may go back to its ring, which remembers for `grace` what was deleted. Half of that must
+/// be left, as for hints: the peer that it was taken of may have been behind, and clocks differ.
 ///
 /// # Errors
 /// [`Refusal::TooOld`].
 pub(crate) fn check_age(taken_unix_ms: u64, now_unix_ms: u64, grace: Duration) -> Result<(), Refusal> {
     // What lies ahead, by another clock, has no age.
     let age = Duration::from_millis(now_unix_ms.saturating_sub(taken_unix_ms));
-    if age < grace { Ok(()) } else { Err(Refusal::TooOld { age, grace }) }
+    if age < grace / 2 { Ok(()) } else { Err(Refusal::TooOld { age, grace }) }
 }

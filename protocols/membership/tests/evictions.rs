@@ -12,8 +12,8 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{
-    RING, SECRET, accusation, accused, at, drain, first, made_up, map, params, peer, plain, record, sends,
-    settle, start, tick,
+    RING, SECRET, accusation, accused, at, drain, gossip, is_evicted, made_up, map, params, peer, plain,
+    push, record, removed, ring_of, sends, settle, start, suspect, tick,
 };
 use henge_membership::{
     Accused, Action, Gossip, Relay, Request, Reservation, Response, SavedView, Start, State, Update, WhyNot,
@@ -23,39 +23,8 @@ use henge_types::codec::Stored;
 use henge_types::{Cause, Custody, Incarnation, MemberState, PeerId, SignedAccusation, Suspect};
 use proptest::prelude::*;
 
-/// The member that is accused, in its first life and with its only record.
-fn suspect() -> (PeerId, u64, u64) {
-    (made_up(1), 1, 1)
-}
-
-/// Peer 1 in a ring with so many others, of which it knows the first record.
-fn ring_of(others: u32) -> State {
-    let mut state = first(1, at(0));
-    let updates: Vec<Update> = (1..=others).map(|n| plain(record(made_up(n), 1, 1))).collect();
-    updates.chunks(100).for_each(|some| state.on_updates(peer(2), some.to_vec(), at(0)));
-    settle(&mut state, at(0));
-    state
-}
-
-fn push(state: &mut State, accused: Vec<Accused>) -> Response {
-    let from = made_up(2);
-    state.on_request(from, Request::Push { ring: RING, updates: vec![], accused }, at(9))
-}
-
-fn gossip(state: &mut State, accusation: SignedAccusation) -> Relay {
-    state.on_gossip(made_up(2), &encode_gossip(&Gossip::Accusation(accusation)).unwrap(), at(9))
-}
-
 fn gone(by: u32, counter: u64, electorate: u16) -> SignedAccusation {
     accusation(made_up(by), (made_up(1), 1, counter), Cause::Gone, electorate)
-}
-
-fn removed(by: PeerId, of: (PeerId, u64, u64)) -> SignedAccusation {
-    accusation(by, of, Cause::Removed, 0)
-}
-
-fn is_evicted(state: &State) -> bool {
-    state.view().is_evicted(&made_up(1), Incarnation(1))
 }
 
 #[test]

@@ -10,49 +10,18 @@
 mod common;
 
 use common::{
-    Cheap, RING, accusation, accused, at, drain, first, made_up, params, peer, plain, record, settle,
+    Cheap, RING, accusation, accused, at, drain, gossip, is_evicted, made_up, params, peer, plain, push,
+    record, removed, ring_of, suspect,
 };
 use henge_membership::limits::{ACCUSATIONS_MAX, ACCUSED_MAX, PENDING_MAX};
-use henge_membership::{
-    Accused, Action, Fault, Gossip, Relay, Request, Response, State, Update, encode_gossip,
-};
+use henge_membership::{Action, Fault, Relay, Request, Response, State};
 use henge_types::codec;
-use henge_types::{Accusation, AccusationError, Cause, Incarnation, PeerId, RingId, SignedAccusation};
+use henge_types::{Accusation, AccusationError, Cause, Incarnation, RingId, SignedAccusation};
 use serde::Serialize;
-
-fn suspect() -> (PeerId, u64, u64) {
-    (made_up(1), 1, 1)
-}
-
-/// Peer 1 in a ring with so many others, of which it knows the first record.
-fn ring_of(others: u32) -> State {
-    let mut state = first(1, at(0));
-    let updates: Vec<Update> = (1..=others).map(|n| plain(record(made_up(n), 1, 1))).collect();
-    updates.chunks(100).for_each(|some| state.on_updates(peer(2), some.to_vec(), at(0)));
-    settle(&mut state, at(0));
-    state
-}
-
-fn push(state: &mut State, accused: Vec<Accused>) -> Response {
-    let from = made_up(2);
-    state.on_request(from, Request::Push { ring: RING, updates: vec![], accused }, at(9))
-}
-
-fn gossip(state: &mut State, accusation: SignedAccusation) -> Relay {
-    state.on_gossip(made_up(2), &encode_gossip(&Gossip::Accusation(accusation)).unwrap(), at(9))
-}
-
-fn removed(by: PeerId, of: (PeerId, u64, u64)) -> SignedAccusation {
-    accusation(by, of, Cause::Removed, 0)
-}
 
 fn faults(state: &mut State) -> Vec<Fault> {
     let fault = |action| if let Action::Fault { fault, .. } = action { Some(fault) } else { None };
     drain(state).into_iter().filter_map(fault).collect()
-}
-
-fn is_evicted(state: &State) -> bool {
-    state.view().is_evicted(&made_up(1), Incarnation(1))
 }
 
 fn mallory(accusation: Accusation) -> SignedAccusation {

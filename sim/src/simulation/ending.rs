@@ -16,8 +16,10 @@ use crate::world::{Crash, Pid};
 /// How long the ring may take to settle once everything is healed: a dial is tried again after 5 s
 /// at the most, views are exchanged every 10 s or, in large rings, every ten heartbeats.
 const SETTLE: Duration = Duration::from_secs(180);
-/// How long all voters may take to come to one record under reads of all of them.
+/// How long all voters may take to come to one record …
 const CONVERGE: Duration = Duration::from_secs(120);
+/// … and for each member, as every peer compares what it has with one of them at a time: its interval.
+const CONVERGE_EACH: Duration = Duration::from_secs(10);
 /// How long what was begun may take to end.
 const LEFTOVERS: Duration = Duration::from_secs(90);
 /// How long it may take until what is dead is forgotten: evictions put it off by the whole time once more.
@@ -254,7 +256,8 @@ impl Simulation<'_> {
     }
 
     fn converge_key(&mut self, key: &Key) -> Result<(), Violation> {
-        let end = self.world.now() + CONVERGE;
+        let members = u32::try_from(self.staying().len()).unwrap_or(u32::MAX);
+        let end = self.world.now() + CONVERGE + CONVERGE_EACH * members;
         loop {
             let read = if features::TODAY.anti_entropy && self.apart(key).is_some() {
                 Err("its voters differ".to_owned())

@@ -24,8 +24,8 @@ use crate::exit::{CliError, Exit};
 /// each start of a peer does to its journal.
 ///
 /// --import puts values into a running ring, as new writes. By default only those of keys of which the ring
-/// knows nothing: neither a value nor that it was deleted, which it remembers for ten days. What was deleted longer
-/// ago than that comes back: look at --list first. With --all, values that the ring does not know become siblings of
+/// knows nothing: neither a value nor that it was deleted, which it remembers for --gc-grace (ten days). What was deleted
+/// longer ago than that comes back: look at --list first. With --all, values that the ring does not know become siblings of
 /// those that it has. Every key is read first, with strict quorums. Interrupted, it can be done again: what is
 /// there by then is left alone.
 #[derive(Debug, Args)]

@@ -160,7 +160,7 @@ fn as_text(repair: &Repair) -> String {
         format!("{} ({})", output::counted(records, "record", "records"), output::bytes(bytes))
     };
     format!(
-        "compared {} of {}, with {} in {:.1} s: {} in, {} out",
+        "compared {}, {} here, with {} in {:.1} s: {} in, {} out",
         output::counted(comparisons(repair).0, "partition", "partitions"),
         output::counted(repair.keys_compared, "key", "keys"),
         output::counted(repair.members.len() as u64, "member", "members"),

@@ -13,7 +13,9 @@ pub mod net;
 
 use std::time::Duration;
 
-use henge_membership::{Accused, Action, Config, Request, Start, State, Update};
+use henge_membership::{
+    Accused, Action, Config, Gossip, Relay, Request, Response, Start, State, Update, encode_gossip,
+};
 use henge_types::member::Signer;
 use henge_types::{
     Accusation, Cause, ClusterName, ClusterParams, Custody, CustodyMap, Incarnation, MemberRecord,
@@ -185,4 +187,35 @@ pub fn accusation(
 /// A member and what is said against it.
 pub fn accused(numbers: (PeerId, u64, u64), accusations: Vec<SignedAccusation>) -> Accused {
     Accused { member: signed(record(numbers.0, numbers.1, numbers.2)), accusations }
+}
+
+/// The member that is accused, in its first life and with its only record.
+pub fn suspect() -> (PeerId, u64, u64) {
+    (made_up(1), 1, 1)
+}
+
+/// Peer 1 in a ring with so many others, of which it knows the first record.
+pub fn ring_of(others: u32) -> State {
+    let mut state = first(1, at(0));
+    let updates: Vec<Update> = (1..=others).map(|n| plain(record(made_up(n), 1, 1))).collect();
+    updates.chunks(100).for_each(|some| state.on_updates(peer(2), some.to_vec(), at(0)));
+    settle(&mut state, at(0));
+    state
+}
+
+pub fn push(state: &mut State, accused: Vec<Accused>) -> Response {
+    let from = made_up(2);
+    state.on_request(from, Request::Push { ring: RING, updates: vec![], accused }, at(9))
+}
+
+pub fn gossip(state: &mut State, accusation: SignedAccusation) -> Relay {
+    state.on_gossip(made_up(2), &encode_gossip(&Gossip::Accusation(accusation)).unwrap(), at(9))
+}
+
+pub fn removed(by: PeerId, of: (PeerId, u64, u64)) -> SignedAccusation {
+    accusation(by, of, Cause::Removed, 0)
+}
+
+pub fn is_evicted(state: &State) -> bool {
+    state.view().is_evicted(&made_up(1), Incarnation(1))
 }
