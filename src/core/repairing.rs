@@ -2,7 +2,7 @@
 
 use henge_client::{Failure, RepairId, Response};
 use henge_sync::Mode;
-use henge_types::{Partition, PeerId};
+use henge_types::{Custody, Partition, PeerId};
 use std::time::Duration;
 
 use super::Core;
@@ -45,7 +45,7 @@ impl Core {
         let number = self.ids.next();
         let id = RepairId(u64::from_be_bytes(self.draw(b"repair", number)));
         let others = self.membership.view().iter().map(|(peer, _)| *peer).filter(|peer| *peer != self.me);
-        let shared = others.map(|peer| (peer, self.shared_with(&peer)));
+        let shared = others.map(|peer| (peer, self.shared_with(&peer, Custody::Part)));
         let repair = Repair::new(id, partition, shared, self.now.monotonic);
         self.repairs.running = Some(repair);
         self.wake_at(LOOK_EVERY, Timer::Repair);
@@ -106,7 +106,7 @@ impl Core {
     // What is shared with a member that a session can be held with now.
     fn free_for_repair(&self, peer: &PeerId) -> Option<Vec<Partition>> {
         let free = !self.is_away(peer) && !self.syncs.is_busy_with(peer);
-        free.then(|| self.shared_with(peer))
+        free.then(|| self.shared_with(peer, Custody::Part))
     }
 
     fn is_away(&self, peer: &PeerId) -> bool {

@@ -264,7 +264,8 @@ impl Core {
         }
         let is_busy = |peer: &PeerId| self.syncs.running.values().any(|running| running.peer == *peer);
         let Some(peer) = self.syncs.round.next(&healthy, is_busy) else { return };
-        let shared = self.shared_with(&peer);
+        // What somebody has in part is on the move, and would travel twice: whoever acquires it fetches it.
+        let shared = self.shared_with(&peer, Custody::Full);
         self.begin_session(peer, Mode::Both, Purpose::AntiEntropy(shared));
     }
 
@@ -276,13 +277,12 @@ impl Core {
         }
     }
 
-    // The partitions of which both have everything. What somebody has in part is on the move, and would
-    // travel twice: whoever acquires it fetches it.
-    pub(super) fn shared_with(&self, peer: &PeerId) -> Vec<Partition> {
+    /// The partitions of which both have this much at least.
+    pub(super) fn shared_with(&self, peer: &PeerId, least: Custody) -> Vec<Partition> {
         let Some(member) = &self.member else { return Vec::new() };
         let Some(other) = self.membership.view().get(peer) else { return Vec::new() };
-        let mine = member.stretches.custody.iter().filter(|(_, custody)| *custody == Custody::Full);
-        let shared = mine.map(|(p, _)| p).filter(|p| other.custody().get(*p) == Custody::Full);
+        let mine = member.stretches.custody.iter().filter(|(_, custody)| *custody >= least);
+        let shared = mine.map(|(p, _)| p).filter(|p| other.custody().get(*p) >= least);
         shared.filter(|p| !member.closing.contains(p)).collect()
     }
 }
