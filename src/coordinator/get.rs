@@ -71,6 +71,8 @@ pub enum Rule {
 #[derive(Debug)]
 enum StandIn {
     Asked,
+    /// Asked, and not waited for; what it says still counts.
+    Late,
     Keeps(Record),
     KeepsNothing,
     Failed,
@@ -219,7 +221,7 @@ impl Get {
         self.late.extend(slow);
         for stand_in in self.stand_ins.values_mut() {
             if matches!(stand_in, StandIn::Asked) {
-                *stand_in = StandIn::Failed;
+                *stand_in = StandIn::Late;
             }
         }
         self.ask_missing(fallbacks)
@@ -247,7 +249,8 @@ impl Get {
             return if self.without_record().next().is_some() { Outcome::Pending } else { self.merged() };
         }
         // Hear out those who were asked, so that the reply tells how many there are.
-        let may_come = self.tally.waiting().any(|p| self.asked.contains_key(&p));
+        let may_come = self.tally.waiting().any(|p| self.asked.contains_key(&p))
+            || self.stand_ins.values().any(|s| matches!(s, StandIn::Late));
         let sloppy = self.rule != Rule::Strict;
         let all_of_them = if sloppy { !self.is_awaited() && !may_come } else { failed && !may_come };
         if all_of_them { Outcome::Failed { needed, got, stale: false } } else { Outcome::Pending }
@@ -336,7 +339,8 @@ impl Get {
         }
         let slow = self.tally.waiting().filter(|p| self.late.contains(p)).count();
         for peer in fallbacks {
-            let in_use = self.stand_ins.values().filter(|s| !matches!(s, StandIn::Failed)).count();
+            let idle = |s: &&StandIn| matches!(s, StandIn::Failed | StandIn::Late);
+            let in_use = self.stand_ins.values().filter(|s| !idle(s)).count();
             if in_use >= self.lost + slow {
                 break;
             }

@@ -57,7 +57,8 @@ impl Core {
         (order, late)
     }
 
-    /// Who may stand in for voters of `partition` that are away, the best first.
+    /// Who may stand in for voters of `partition` that are away, the best first: those that are late come last, where
+    /// there is nobody else.
     pub(super) fn fallbacks(&mut self, partition: Partition, voters: &Voters) -> Vec<PeerId> {
         let view = self.membership.view();
         if let Some(member) = &mut self.member {
@@ -69,8 +70,12 @@ impl Core {
         let taken: Vec<Zone> =
             voters.as_slice().iter().filter(|v| healthy(&v.peer)).filter_map(|v| zone(&v.peer)).collect();
         let walk = member.ownership.placement().walk(partition);
-        let others = walk.filter(|p| voters.get(p).is_none() && healthy(p));
-        fallback::choose(others.map(|p| (p, zone(&p))), taken)
+        let others: Vec<PeerId> = walk.filter(|p| voters.get(p).is_none()).collect();
+        let late = others.iter().copied().filter(|p| self.health(p) == Health::Late);
+        let well = others.iter().copied().filter(healthy);
+        let mut chosen = fallback::choose(well.map(|p| (p, zone(&p))), taken);
+        chosen.extend(late.take(fallback::FALLBACKS_MAX.saturating_sub(chosen.len())));
+        chosen
     }
 
     /// The same for whoever lost an answer: nobody as long as all voters are well.

@@ -151,6 +151,19 @@ fn late_voters_are_replaced_and_still_count_when_they_answer() {
 }
 
 #[test]
+fn a_get_does_not_fail_before_the_last_stand_in_that_was_asked_has_answered() {
+    let all = [11, 12, 13];
+    let (mut get, asks) = start(&[], &[], Rule::Sloppy);
+    assert_eq!(asks, all.map(hint));
+    assert_eq!(get.on_hint(peer(11), Ok(Some(value(1))), &all.map(peer)), []);
+    assert_eq!(get.on_late(BTreeSet::new(), &all.map(peer)), []);
+    get.on_hint(peer(13), Ok(None), &all.map(peer));
+    assert_eq!(get.outcome(), Outcome::Pending);
+    get.on_hint(peer(12), Ok(Some(value(1))), &[]);
+    assert_eq!(counts(&get.outcome()), (2, 2));
+}
+
+#[test]
 fn a_voter_that_sees_other_voters_makes_the_attempt_stale() {
     let (mut get, _) = start(&[1, 2], &[], Rule::Sloppy);
     get.on_answer(peer(1), value(1));
