@@ -119,6 +119,8 @@ pub struct Core {
     requests: BTreeMap<RequestId, (PeerId, AfterRequest, Duration)>,
     stores: BTreeMap<Ticket, AfterStore>,
     writes: BTreeSet<Ticket>,
+    /// The write that was submitted last.
+    last_write: Ticket,
     unsynced: VecDeque<(Ticket, AfterSync)>,
     timers: BTreeSet<(Duration, Timer)>,
     /// When each of the timers that exist once is set for.
@@ -342,6 +344,7 @@ impl Core {
     fn write(&mut self, op: WriteOp, next: AfterStore) {
         let ticket = self.store(StoreOp::Write(op), next);
         self.writes.insert(ticket);
+        self.last_write = ticket;
     }
 
     fn store(&mut self, op: StoreOp, next: AfterStore) -> Ticket {

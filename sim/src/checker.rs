@@ -92,6 +92,7 @@ impl Checker<'_> {
             let meets = read.quorum + w.quorum > self.params.replicas();
             // A W below the cluster's own is best effort while data moves.
             let kept = w.strict && w.quorum >= self.params.write_quorum();
+            let kept = kept && !self.facts.is_adrift(&w.operation);
             meets && kept && w.acked.is_some_and(|at| at < read.invoked)
         };
         self.complete(&read.key, &found, bound, read.answered)

@@ -8,7 +8,7 @@ use henge::core::Saved;
 use henge::store::memory::Memory;
 use henge::store::worker::Durability;
 use henge::store::{MetaKey, ReadOp, Store, StoreError, StoreResult, Ticket, WriteOp};
-use henge_types::{Key, Record};
+use henge_types::{Dot, Key, Record};
 
 use crate::rng::Rng;
 
@@ -23,7 +23,7 @@ pub trait Image: Store {
     /// Every write and sync fails from now on, or no more.
     fn fail_with(&self, error: Option<StoreError>);
     /// What there is of `key`, and what a crash would leave of it, what is kept of it for others included.
-    fn kept(&self, key: &Key) -> [Record; 2];
+    fn kept(&self, key: &Key) -> Kept;
 }
 
 impl Image for Memory {
@@ -43,18 +43,41 @@ impl Image for Memory {
         Self::fail_with(self, error);
     }
 
-    fn kept(&self, key: &Key) -> [Record; 2] {
-        [all_of(self, key), all_of(&Self::durable(self), key)]
+    fn kept(&self, key: &Key) -> Kept {
+        Kept([all_of(self, key), all_of(&Self::durable(self), key)])
     }
 }
 
-fn all_of(store: &dyn Store, key: &Key) -> Record {
+fn all_of(store: &dyn Store, key: &Key) -> Found {
     let result = store.read(&ReadOp::Get { key: key.clone() });
-    let mut all = if let StoreResult::Record(record) = result { record } else { Record::new() };
-    if let StoreResult::Hint(Some(hint)) = store.read(&ReadOp::Hint { key: key.clone() }) {
-        all.merge(&hint);
+    let record = if let StoreResult::Record(record) = result { record } else { Record::new() };
+    let hint = store.read(&ReadOp::Hint { key: key.clone() });
+    let hint = if let StoreResult::Hint(Some(hint)) = hint { hint } else { Record::new() };
+    Found { record, hint }
+}
+
+/// What a disk has of a key now, and would have after a crash.
+#[derive(Debug)]
+pub struct Kept([Found; 2]);
+
+#[derive(Debug)]
+struct Found {
+    record: Record,
+    hint: Record,
+}
+
+impl Kept {
+    /// Whether it has this write, come what may.
+    #[must_use]
+    pub fn covers(&self, dot: &Dot) -> bool {
+        self.0.iter().all(|found| found.record.clock().covers(dot) || found.hint.clock().covers(dot))
     }
-    all
+
+    /// Whether it has it as its own, and not only for another peer.
+    #[must_use]
+    pub fn owns(&self, dot: &Dot) -> bool {
+        self.0.iter().all(|found| found.record.clock().covers(dot))
+    }
 }
 
 /// How fast a disk is, and what it promises.

@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use henge_types::{Clock, Dot, Key, OperationId, Record, RecordDigest};
 
+use crate::disk::Kept;
+
 /// What was seen.
 #[derive(Debug, Default)]
 pub struct Facts {
     applied: BTreeMap<Key, BTreeMap<OperationId, BTreeSet<Dot>>>,
     dots: BTreeMap<Dot, (Key, OperationId)>,
     lost: BTreeSet<OperationId>,
+    adrift: BTreeSet<OperationId>,
     dead: BTreeMap<Key, (RecordDigest, Clock)>,
     forgotten: BTreeMap<Key, Clock>,
 }
@@ -50,15 +53,9 @@ impl Facts {
         }
     }
 
-    /// How many records were forgotten so far, by key.
-    #[must_use]
-    pub fn forgotten(&self) -> usize {
-        self.forgotten.len()
-    }
-
     /// A store, or a record in it, is destroyed. `survives` gives what each store that is left has of
     /// a key, and would have of it after a crash.
-    pub fn on_destroyed(&mut self, only: Option<&Key>, survives: impl Fn(&Key) -> Vec<[Record; 2]>) {
+    pub fn on_destroyed(&mut self, only: Option<&Key>, survives: impl Fn(&Key) -> Vec<Kept>) {
         for (key, operations) in &self.applied {
             if only.is_some_and(|only| only != key) {
                 continue;
@@ -66,13 +63,22 @@ impl Facts {
             let left = survives(key);
             let forgotten = self.forgotten.get(key);
             for (operation, dots) in operations {
-                let kept = |dot| left.iter().any(|both| both.iter().all(|r| r.clock().covers(dot)));
-                let known = |dot| kept(dot) || forgotten.is_some_and(|clock| clock.covers(dot));
-                if !dots.iter().any(known) {
+                let past = |dot| forgotten.is_some_and(|clock| clock.covers(dot));
+                if !dots.iter().any(|dot| past(dot) || left.iter().any(|kept| kept.owns(dot))) {
+                    self.adrift.insert(*operation);
+                }
+                if !dots.iter().any(|dot| past(dot) || left.iter().any(|kept| kept.covers(dot))) {
                     self.lost.insert(*operation);
                 }
             }
         }
+    }
+
+    /// Whether stores were destroyed until `operation` was left in hints alone, if anywhere: no strict get has to
+    /// find it before those are handed over.
+    #[must_use]
+    pub fn is_adrift(&self, operation: &OperationId) -> bool {
+        self.adrift.contains(operation)
     }
 
     /// Whether every store that had what `operation` wrote was destroyed.

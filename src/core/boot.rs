@@ -154,6 +154,7 @@ impl Core {
             requests: std::collections::BTreeMap::new(),
             stores: std::collections::BTreeMap::new(),
             writes: BTreeSet::new(),
+            last_write: Ticket(0),
             unsynced: std::collections::VecDeque::new(),
             timers: BTreeSet::new(),
             alarms: std::collections::BTreeMap::new(),

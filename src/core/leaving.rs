@@ -7,8 +7,9 @@ use henge_membership::Declaration;
 use henge_types::{Cause, Custody, MemberState, PeerId};
 
 use super::Core;
-use super::next::Timer;
+use super::next::{AfterStore, Timer};
 use crate::event::Event;
+use crate::store::{ReadOp, StoreResult, Ticket};
 
 /// How often members that are gone are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -41,13 +42,33 @@ impl Core {
         Response::Accepted
     }
 
-    // One that is leaving has left once it has nothing any more, hints included.
-    fn finish_leaving(&mut self) {
-        let Some(member) = &self.member else { return };
+    /// Whether this peer is about to have left, or has: it has given up all that it had, and begins nothing.
+    pub(super) fn is_parting(&self) -> bool {
+        let Some(member) = &self.member else { return false };
         let custody = &member.stretches.custody;
-        let nothing = custody.count(Custody::None) == custody.len();
+        let nothing = custody.count(Custody::None) == custody.len() && !member.changing;
         let freed = member.leftovers.as_ref().is_some_and(std::collections::BTreeSet::is_empty);
-        if nothing && freed && !member.changing && self.handoff.queues.is_empty() {
+        match self.own_state() {
+            Some(MemberState::Leaving) => nothing && freed,
+            Some(MemberState::Left) => true,
+            Some(MemberState::Active) | None => false,
+        }
+    }
+
+    // One that is leaving has left once it has nothing any more, hints included: it looks for those once
+    // nothing is under way that could leave one.
+    fn finish_leaving(&mut self) {
+        if self.is_parting() && self.operations.is_empty() && self.writes.is_empty() {
+            let after = self.last_write;
+            self.read(ReadOp::HintQueues, AfterStore::LastHints { after });
+        }
+    }
+
+    /// What waits here, after the last write that could have left something.
+    pub(super) fn on_last_hints(&mut self, after: Ticket, result: &StoreResult) {
+        let none = matches!(result, StoreResult::HintQueues { queues, .. } if queues.is_empty());
+        let leaving = self.own_state() == Some(MemberState::Leaving) && self.is_parting();
+        if none && leaving && self.operations.is_empty() && self.last_write == after {
             let left = Declaration::default().with_state(MemberState::Left);
             self.membership.declare(left, self.now);
         }

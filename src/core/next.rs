@@ -8,6 +8,7 @@ use super::io::ChannelId;
 use super::operations::Origin;
 use super::syncing::{Asker, SyncId};
 use super::weighing::Weighed;
+use crate::store::Ticket;
 
 /// Numbers the operations of clients and of the core itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +70,8 @@ pub(super) enum AfterStore {
     HintQuarantined { primary: PeerId, key: Key, queued: bool },
     /// One record of another peer's delivery of hints.
     Taken { channel: ChannelId, at: usize, partition: Partition, key: Key },
+    /// Whether a hint is left, as of the write `after`.
+    LastHints { after: Ticket },
     /// What is dead in some partitions.
     Dead,
     /// What may be forgotten, or is.

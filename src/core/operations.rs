@@ -209,8 +209,8 @@ impl Core {
     }
 
     fn admit(&self) -> Result<henge_types::PartitionCount, Failure> {
-        // One that has left and ends soon begins nothing: its clients go elsewhere.
-        let serves = self.serves() && self.heard_since.is_none();
+        // One that has given up everything begins nothing: its clients go elsewhere.
+        let serves = self.serves() && !self.is_parting();
         let member = self.member.as_ref().filter(|_| serves).ok_or(Failure::NotReady)?;
         if self.operations.len() >= OPERATIONS_MAX {
             return Err(Failure::Overloaded);

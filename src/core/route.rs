@@ -176,6 +176,7 @@ impl Core {
             AfterStore::Taken { channel, at, partition, key } => {
                 return self.on_taken((channel, at, partition, key), result);
             }
+            AfterStore::LastHints { after } => self.on_last_hints(after, &result),
             AfterStore::Dead => self.on_dead(result),
             AfterStore::Collected { asker, forget } => {
                 return Some(self.on_collected(asker, forget, result));

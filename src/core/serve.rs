@@ -45,6 +45,9 @@ impl Core {
                 let next = AfterStore::Read { under, key: key.clone(), want };
                 self.read(ReadOp::Get { key }, next);
             }
+            quorum::Request::Keep { .. } if self.is_parting() => {
+                self.answer(channel, quorum::Response::Refused(Refusal::NotMember));
+            }
             quorum::Request::Keep { primary, key, record, .. } => {
                 let op = self.merge_hint(key.clone(), primary, record);
                 self.write(op, AfterStore::Keep { channel, key, primary });

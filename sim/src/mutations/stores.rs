@@ -5,7 +5,7 @@ use henge::store::memory::Memory;
 use henge::store::{MetaKey, ReadOp, Records, Store, StoreError, StoreResult, WriteOp};
 use henge_types::{Clock, Content, Dot, Key, OperationId, Record, Sibling, codec};
 
-use crate::disk::Image;
+use crate::disk::{Image, Kept};
 use crate::seam::Seam;
 use crate::world::Pid;
 
@@ -89,7 +89,7 @@ impl Image for Bent {
         self.inner.fail_with(error);
     }
 
-    fn kept(&self, key: &Key) -> [Record; 2] {
+    fn kept(&self, key: &Key) -> Kept {
         self.inner.kept(key)
     }
 }
