@@ -2,7 +2,8 @@
 //! between them.
 //!
 //! With `--nocapture`, lines that begin with `growth:` tell how long each step took. `HENGE_TEST_KEYS` sets how many
-//! keys a ring has that grows and shrinks (default 2,000), and `HENGE_TEST_CLIENTS` how many clients (default 4).
+//! keys a ring has that grows and shrinks (default 2,000), `HENGE_TEST_CLIENTS` how many clients (default 4), and
+//! `HENGE_TEST_MISSED` how many writes a peer misses (default 3,000).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -249,40 +250,40 @@ fn a_peer_that_lost_its_disk_becomes_whole() {
 
 #[test]
 fn what_a_peer_missed_without_hints_comes_to_it_by_range_sync() {
-    const MISSED: usize = 3_000;
+    let missed = setting("HENGE_TEST_MISSED", 3_000);
     let mut ring = Ring::start(&["a", "b", "c"], &["--hints-max-bytes", "1"]);
     ring.peers.get_mut("c").unwrap().kill();
-    ring.import("a", "missed/", MISSED);
+    ring.import("a", "missed/", missed);
     let since = now();
     ring.peers.get_mut("c").unwrap().restart();
     let c = &ring.peers["c"];
     wait_for("it has as many records as the others", || {
         let members = members(c);
         let keys = |id: &str| members.iter().find(|m| m["peer"] == id).and_then(|m| m["keys"].as_u64());
-        (keys(&c.id()) >= Some(MISSED as u64)).then_some(())
+        (keys(&c.id()) >= Some(missed as u64)).then_some(())
     });
-    report("3,000 missed writes", since);
+    report(&format!("{missed} missed writes"), since);
     assert_eq!(["a", "b"].map(|peer| counter(&ring.peers[peer], "hints_delivered")), [0, 0]);
-    assert_has_all_alone(&mut ring, "c", "missed/", MISSED);
+    assert_has_all_alone(&mut ring, "c", "missed/", missed);
 }
 
 #[test]
 fn what_a_peer_missed_comes_to_it_by_a_repair_when_nothing_else_brings_it() {
     const BEFORE: usize = 100;
-    const MISSED: usize = 3_000;
+    let missed = setting("HENGE_TEST_MISSED", 3_000);
     let mut ring = Ring::start(&["a", "b", "c"], &["--hints-max-bytes", "1", "--sync-interval", "0"]);
     ring.import("a", "before/", BEFORE);
     ring.peers.get_mut("c").unwrap().kill();
-    ring.import("a", "missed/", MISSED);
+    ring.import("a", "missed/", missed);
     ring.peers.get_mut("c").unwrap().restart();
     ring.settle(&[]);
     let (c, a, b) = (&ring.peers["c"], ring.peers["a"].id(), ring.peers["b"].id());
     let since = now();
     let repair = c.run(&["repair", "--json"]).exits(0).json();
-    report("a repair of 3,000 missed writes", since);
+    report(&format!("a repair of {missed} missed writes"), since);
     assert_eq!(repair["records_left"], 0);
     let pulled = repair["records_pulled"].as_u64().unwrap();
-    assert!((MISSED as u64..2 * MISSED as u64 + 200).contains(&pulled), "{repair}");
+    assert!((missed as u64..2 * missed as u64 + 200).contains(&pulled), "{repair}");
     let states: BTreeMap<&str, &str> = repair["members"]
         .as_array()
         .unwrap()
@@ -293,13 +294,13 @@ fn what_a_peer_missed_comes_to_it_by_a_repair_when_nothing_else_brings_it() {
     assert_eq!(counter(c, "sync_records_received"), pulled, "nothing came before, nor by other sessions");
     let again = c.run(&["repair", "--json"]).exits(0).json();
     assert_eq!((&again["records_pulled"], &again["records_pushed"]), (&0.into(), &0.into()));
-    assert_eq!(again["keys_compared"], 2 * (BEFORE + MISSED));
+    assert_eq!(again["keys_compared"], 2 * (BEFORE + missed));
 
     c.run(&["repair", "--partition", "16384"]).exits(2).complains("use 0 to 16383");
     ring.peers.get_mut("b").unwrap().kill();
     let c = &ring.peers["c"];
     c.run(&["repair"]).exits(3).complains(&b).complains("0 of 16384 partitions");
-    assert_has_all_alone(&mut ring, "c", "missed/", MISSED);
+    assert_has_all_alone(&mut ring, "c", "missed/", missed);
 }
 
 #[test]
