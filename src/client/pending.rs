@@ -39,8 +39,8 @@ enum Fate {
 }
 
 impl Pending {
-    pub(super) fn new(call: Call, now: Instant) -> Self {
-        let deadline = now + timeout(&call.request) + MARGIN;
+    pub(super) fn new(mut call: Call, now: Instant) -> Self {
+        let deadline = now + timeout(&mut call.request) + MARGIN;
         Self { call, deadline, tries: 0, sent: false }
     }
 
@@ -60,20 +60,11 @@ impl Pending {
         if self.tries > 1 {
             let left = self.deadline.saturating_duration_since(now).saturating_sub(MARGIN);
             let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
-            match &mut request {
-                Request::Put { options, .. } | Request::Delete { options, .. } => {
-                    options.retry |= self.sent;
-                    options.timeout_ms = options.timeout_ms.min(left_ms);
-                }
-                Request::Get(get) => get.timeout_ms = get.timeout_ms.min(left_ms),
-                Request::Status
-                | Request::Locate { .. }
-                | Request::Leave
-                | Request::Remove { .. }
-                | Request::Weight { .. }
-                | Request::Repair { .. }
-                | Request::RepairProgress { .. }
-                | Request::Snapshot { .. } => {}
+            if let Some(timeout_ms) = timeout_ms(&mut request) {
+                *timeout_ms = left_ms.min(*timeout_ms);
+            }
+            if let Request::Put { options, .. } | Request::Delete { options, .. } = &mut request {
+                options.retry |= self.sent;
             }
         }
         request
@@ -172,11 +163,17 @@ impl Pending {
     }
 }
 
-fn timeout(request: &Request) -> Duration {
-    let ms = match request {
+fn timeout(request: &mut Request) -> Duration {
+    let ms = timeout_ms(request).map_or(TIMEOUT_DEFAULT_MS, |ms| *ms);
+    Duration::from_millis(ms.clamp(1, TIMEOUT_MAX_MS).into())
+}
+
+/// How long the peer may take, where the request says so.
+fn timeout_ms(request: &mut Request) -> Option<&mut u32> {
+    match request {
         Request::Put { options: WriteOptions { timeout_ms, .. }, .. }
         | Request::Delete { options: WriteOptions { timeout_ms, .. }, .. }
-        | Request::Get(Get { timeout_ms, .. }) => *timeout_ms,
+        | Request::Get(Get { timeout_ms, .. }) => Some(timeout_ms),
         Request::Status
         | Request::Locate { .. }
         | Request::Leave
@@ -184,9 +181,8 @@ fn timeout(request: &Request) -> Duration {
         | Request::Weight { .. }
         | Request::Repair { .. }
         | Request::RepairProgress { .. }
-        | Request::Snapshot { .. } => TIMEOUT_DEFAULT_MS,
-    };
-    Duration::from_millis(ms.clamp(1, TIMEOUT_MAX_MS).into())
+        | Request::Snapshot { .. } => None,
+    }
 }
 
 /// Whether a failure is one of the connection, and so of everything on it.

@@ -64,8 +64,6 @@ pub(super) struct Standing {
     pub(super) looking: BTreeSet<Partition>,
     /// The last write that may still have gone to one of them.
     pub(super) closing_after: Ticket,
-    /// The generation of the view that custody was last looked at for.
-    pub(super) looked: Option<u64>,
 }
 
 impl Standing {
@@ -83,7 +81,6 @@ impl Standing {
             looking: BTreeSet::new(),
             freeing: false,
             closing_after: Ticket(0),
-            looked: None,
         }
     }
 }

@@ -65,7 +65,6 @@ impl Core {
             return;
         }
         let Some(leftovers) = &member.leftovers else { return self.look_for_leftovers() };
-        member.looked = Some(view.generation());
         let params = member.ring.params;
         let (ownership, rebalance) = (&mut member.ownership, &mut member.rebalance);
         let partitions = params.partitions().all().map(|p| (p, ownership.voters(view, p)));

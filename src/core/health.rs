@@ -69,11 +69,10 @@ impl Core {
         let healthy = |p: &PeerId| self.is_healthy(p);
         let taken: Vec<Zone> =
             voters.as_slice().iter().filter(|v| healthy(&v.peer)).filter_map(|v| zone(&v.peer)).collect();
-        let walk = member.ownership.placement().walk(partition);
-        let others: Vec<PeerId> = walk.filter(|p| voters.get(p).is_none()).collect();
-        let late = others.iter().copied().filter(|p| self.health(p) == Health::Late);
-        let well = others.iter().copied().filter(healthy);
+        let others = || member.ownership.placement().walk(partition).filter(|p| voters.get(p).is_none());
+        let well = others().filter(healthy);
         let mut chosen = fallback::choose(well.map(|p| (p, zone(&p))), taken);
+        let late = others().filter(|p| self.health(p) == Health::Late);
         chosen.extend(late.take(fallback::FALLBACKS_MAX.saturating_sub(chosen.len())));
         chosen
     }

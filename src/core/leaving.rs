@@ -44,15 +44,18 @@ impl Core {
 
     /// Whether this peer is about to have left, or has: it has given up all that it had, and begins nothing.
     pub(super) fn is_parting(&self) -> bool {
-        let Some(member) = &self.member else { return false };
-        let custody = &member.stretches.custody;
-        let nothing = custody.count(Custody::None) == custody.len() && !member.changing;
-        let freed = member.leftovers.as_ref().is_some_and(std::collections::BTreeSet::is_empty);
         match self.own_state() {
-            Some(MemberState::Leaving) => nothing && freed,
+            // Only then a look through all partitions: each request of a client asks.
+            Some(MemberState::Leaving) => self.has_nothing(),
             Some(MemberState::Left) => true,
             Some(MemberState::Active) | None => false,
         }
+    }
+
+    fn has_nothing(&self) -> bool {
+        let Some(member) = self.member.as_ref().filter(|m| !m.changing) else { return false };
+        let freed = member.leftovers.as_ref().is_some_and(std::collections::BTreeSet::is_empty);
+        freed && member.stretches.custody.iter().all(|(_, custody)| custody == Custody::None)
     }
 
     // One that is leaving has left once it has nothing any more, hints included: it looks for those once
